@@ -9,6 +9,7 @@ from typing import Any, overload
 import polars as pl
 from rich.console import Console
 
+from mmcl_jax.evaluation.results.confounding import confounding_grids
 from mmcl_jax.evaluation.results.cost import cost_grids
 from mmcl_jax.evaluation.results.improvement import improvement_grids, improvement_rows
 from mmcl_jax.evaluation.results.ranks import rank_grids
@@ -54,7 +55,8 @@ class Scores(Sequence[Score]):
         """The tables: the two metrics of the task, and retrieval's; further metrics; improvements; ranks and cost."""
         of_rivals = [*rank_grids(self.scores), *cost_grids(self.scores)]
         improved = improvement_grids(self.scores)
-        return [*grids(self.scores), *detail_grids(self.scores), *improved, *of_rivals, *self.beside]
+        more = [*detail_grids(self.scores), *confounding_grids(self.scores), *improved, *of_rivals]
+        return [*grids(self.scores), *more, *self.beside]
 
     def to_frame(self) -> pl.DataFrame:
         """Return a row per score: what was evaluated, a column per metric, and a column per setting that was chosen.

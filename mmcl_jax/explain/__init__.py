@@ -10,12 +10,17 @@ else is shared: the choice of rows, the head, the groups of columns, and the fol
       attributions.parquet                    a row per explained row (methods on columns): `key`; `attributions`, a
                                               fixed-size list with a number per column, in the order of
                                               explanation.json (of a text, per position); `change`,
-                                              f(x) - f(baseline); `error`, what the attributions leave of it. Of several
+                                              f(x) - f(baseline); `error`, what the attributions leave of it; all are
+                                              null for a row that takes part in no term of the input. Of several
                                               outputs, all three are means of absolute values. Of an ablation,
                                               `attributions` are the changes, and there is neither `change` nor `error`
       ranking.png, ranking.svg                the ranked columns, coloured by group
       maps.npz                                Grad-CAM: `keys` of the rows, `maps` `[N, h, w]` at the resolution of the
                                               stage, and the index of the explained `output` of each row
+      maps.npy                                of a loss and an image: the attribution of every pixel `[N, H, W]`, summed
+                                              over channels; NaN for a row without the image. attributions.parquet then
+                                              has a number `attribution`, the sum over pixels
+      individual-*.png                        of a loss: the features that raise and lower the loss of a row the most
       guided.npy                              guided Grad-CAM `[N, H, W, C]`, in the size of the view
       attention.npz                           the attention of a fusion: names of `tokens` and their `columns`, `mean`
                                               maps `[K, h, w]`, the number of `rows` in each; `keys` and `maps` of the
@@ -40,10 +45,13 @@ else is shared: the choice of rows, the head, the groups of columns, and the fol
     groups          per group: name, colour, columns (their number), importance and share (their sums); [] for images
     pictures        per picture: file, alternative (its description in a sentence)
     details         what only this method reports: `completeness` of integrated gradients, with the relative `error`
-                    over all rows, the largest of a row, and whether the tolerance was `reached` (null if the user set
-                    the steps); of an ablation, the change, the outputs that change most and the metrics of each group;
-                    of an attention, the `fusion`, the `grid`, and per token: name, rows, focus, region and its share,
-                    and the mean weights of all regions
+                    over all rows, the largest of a row, and whether the tolerance was `reached` (null if the number of
+                    steps was given); `absent`, the number of rows without an attribution; of a single output,
+                    `modality`: the mean over rows of the sum (`summed`) and of the mean (`mean`) of absolute
+                    attributions; of a loss, `individuals`: per row `key`, whether it is `absent`, and the features with
+                    the `highest` and `lowest` attributions; of an ablation, the change, the outputs that change most
+                    and the metrics of each group; of an attention, the `fusion`, the `grid`, and per token: name, rows,
+                    focus, region and its share, and the mean weights of all regions
     notes           sentences for the user
     made_by         command, versions and machine
 
@@ -53,9 +61,9 @@ Every number is finite or null. `Explanation.read` reads a folder, and `explanat
 from mmcl_jax.explain import ablation as ablation
 from mmcl_jax.explain import grad_cam as grad_cam
 from mmcl_jax.explain import integrated_gradients as integrated_gradients
-from mmcl_jax.explain import loss as loss
 from mmcl_jax.explain.base import METHODS
 from mmcl_jax.explain.fusions import attention as attention
+from mmcl_jax.explain.losses import loss as loss
 from mmcl_jax.explain.result import Explanation, explanations_of
 
 __all__ = ["METHODS", "Explanation", "explanations_of"]

@@ -47,6 +47,7 @@ def ablation(subject: Subject, folder: FilePath) -> Result:
     """
     columns, options, explained = subject.columns, subject.options, Outputs(subject)
     assert columns is not None
+    columns = columns.with_noise(explained.embedded.width - len(columns.names))
     single = len(columns.names) <= _MOST_COLUMNS
     check(
         single or len(columns.colours) > 1,

@@ -2,8 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +13,12 @@ import polars as pl
 from jaxtyping import Array, Float, Int
 
 from mmcl_jax.explain.base import Result, Subject
-from mmcl_jax.explain.integrate import FIRST_STEPS, Path
+from mmcl_jax.explain.embedded import padded
+from mmcl_jax.explain.integrate import FIRST_STEPS, Noise, Path
 from mmcl_jax.explain.outputs import Explained, paths
 from mmcl_jax.explain.ranking import draw_ranking
 from mmcl_jax.explain.result import ATTRIBUTIONS
-from mmcl_jax.page.wording import share
+from mmcl_jax.page.wording import counted, share
 from mmcl_jax.progress import Bar
 
 _PILOT = 64  # rows by which the number of steps is chosen
@@ -61,6 +63,8 @@ def attributed(
     steps: int,
     *,
     chunk: int | None = None,
+    noise: Noise | None = None,
+    ids: np.ndarray | None = None,
     bar: Bar | None = None,
 ) -> Attributed:
     """Return the attributions of blocks of rows (see `outputs.paths`).
@@ -71,15 +75,23 @@ def attributed(
       width: number of columns F.
       steps: of the quadrature.
       chunk: steps that are computed together; it changes nothing but rounding.
+      noise: over whose draws the results are averaged; of a single output.
+      ids: the number `[N]` of each row, on which its noise depends.
       bar: counts the rows.
     """
     parts = []
     for block, path in blocks:
         rows, outputs = block.stop - block.start, path.change.shape[1]
         sums = (jnp.zeros((len(path.rows), width)), jnp.zeros(len(path.rows)), jnp.zeros(len(path.rows)))
-        for chosen, part in path.attributions(steps, chunk=chunk):
-            sums = _summed(sums, part, path.change[:, chosen], jnp.asarray(columns), width, outputs == 1)
-        parts.append([np.asarray(array[:rows]) / np.float32(outputs) for array in sums])
+        draws: Iterable[Path] = [path]
+        if noise is not None and ids is not None:
+            assert outputs == 1
+            draws = noise.on(path, jnp.asarray(padded(ids[block], len(path.rows))))
+        for draw in draws:
+            for chosen, part in draw.attributions(steps, chunk=chunk):
+                sums = _summed(sums, part, draw.change[:, chosen], jnp.asarray(columns), width, outputs == 1)
+        count = outputs * (1 if noise is None else noise.samples)
+        parts.append([np.asarray(array[:rows]) / np.float32(count) for array in sums])
         if bar is not None:
             bar.advance(rows)
     return Attributed(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
@@ -107,13 +119,13 @@ def _summed(
 
 
 def chosen_steps(subject: Subject, explained: Explained) -> tuple[int, bool | None]:
-    """Return the number of steps, and whether it reaches the tolerance; None if the user gave the number.
+    """Return the number of steps, and whether it reaches the tolerance; None if the number was given.
 
     Powers of two are tried on some of the rows, from `FIRST_STEPS` to the largest that is allowed.
     """
     options = subject.options
-    if options.steps is not None:
-        return options.steps, None
+    if explained.steps is not None:
+        return explained.steps, None
     few = np.unique(np.linspace(0, len(subject.rows) - 1, _PILOT).astype(int))
     pilot = dataclasses.replace(subject, rows=subject.rows[few])
     blocks = list(paths(pilot, explained, options.baseline))
@@ -131,13 +143,19 @@ def chosen_steps(subject: Subject, explained: Explained) -> tuple[int, bool | No
 
 
 def explained_columns(subject: Subject, explained: Explained, folder: FilePath, *, title: str) -> Result:
-    """Write the attributions of all rows and the ranked plot into the folder, and return the result."""
-    options, columns = subject.options, subject.columns
+    """Write the attributions of all rows and the ranked plot into the folder, and return the result.
+
+    Rows that lack the input have no attributions (null), and enter no average.
+    """
+    options, columns, whole, subject = subject.options, subject.columns, subject, subject.having()
     assert columns is not None
+    if subject.spec.kind == "vector":
+        columns = columns.with_noise(explained.embedded.width - len(columns.names))
     steps, reached = chosen_steps(subject, explained)
     with Bar(f"{title}, {steps} steps: rows", len(subject.rows)) as bar:
         blocks = paths(subject, explained, options.baseline)
-        rows = attributed(blocks, explained.embedded.columns, explained.embedded.width, steps, bar=bar)
+        embedded, noise = explained.embedded, explained.noise
+        rows = attributed(blocks, embedded.columns, embedded.width, steps, noise=noise, ids=subject.rows, bar=bar)
     by_column = rows.attributions
     if subject.spec.kind == "text":
         by_column = _by_token(by_column, np.asarray(subject.inputs(subject.input)[subject.rows]), len(columns.names))
@@ -147,8 +165,12 @@ def explained_columns(subject: Subject, explained: Explained, folder: FilePath, 
     groups = columns.summed(ranked)
     lists = pl.Series(rows.attributions, dtype=pl.Array(pl.Float32, rows.attributions.shape[1]))
     frame = {"key": list(subject.keys), "attributions": lists, "change": rows.change, "error": rows.error}
-    pl.DataFrame(frame).write_parquet(folder / ATTRIBUTIONS)
-    notes = [f"With {steps} steps, attributions leave {share(rows.relative, 1)} of the change of the outputs."]
+    of_every_row(whole, frame).write_parquet(folder / ATTRIBUTIONS)
+    modality = of_modality(rows.attributions) if signed else None
+    notes = [
+        f"With {steps} steps, attributions leave {share(rows.relative, 1)} of the change of the outputs.",
+        *notes_of(whole, modality),
+    ]
     if reached is False:
         notes.append(
             f"This is the most steps that were tried, and the tolerance is {share(options.tolerance, 1)}; raise "
@@ -163,9 +185,43 @@ def explained_columns(subject: Subject, explained: Explained, folder: FilePath, 
         pictures=draw_ranking(
             ranked, groups, folder, title=f"{title} of {explained.of}", rows=len(subject.rows), top=options.top
         ),
-        details={"completeness": completeness, "signed": signed},
+        details={
+            "completeness": completeness,
+            "signed": signed,
+            "absent": int((~whole.present).sum()),
+            **({"modality": modality} if modality else {}),
+        },
         notes=notes,
     )
+
+
+def of_every_row(subject: Subject, frame: Mapping[str, Any]) -> pl.DataFrame:
+    """Return a frame of the rows that have an attribution as one of all explained rows, null for the others."""
+    at = pl.DataFrame({"key": list(subject.keys), "at": np.arange(len(subject.keys))})
+    having = pl.DataFrame({**frame, "at": np.flatnonzero(subject.present)}).drop("key")
+    return at.join(having, on="at", how="left", maintain_order="left").drop("at")
+
+
+def of_modality(attributions: np.ndarray) -> dict[str, float]:
+    """Return the attribution to a whole input: the mean over rows of the sum, and of the mean, of absolute values."""
+    summed = float(np.abs(attributions).sum(axis=1, dtype=np.float64).mean())
+    return {"summed": summed, "mean": summed / attributions.shape[1]}
+
+
+def notes_of(subject: Subject, modality: Mapping[str, float] | None) -> list[str]:
+    """Return sentences on the attribution to the whole input, and on the rows without one."""
+    notes, absent = [], int((~subject.present).sum())
+    if modality:
+        notes.append(
+            f"Absolute attributions of a row to {subject.input} sum to {modality['summed']:.3g} on average, a mean of "
+            f"{modality['mean']:.3g} per feature."
+        )
+    if absent:
+        notes.append(
+            f"{counted(absent, 'row')} of {counted(len(subject.rows), 'explained row')} without {subject.input}, or "
+            "without a partner in its terms: the attribution is absent there, not 0."
+        )
+    return notes
 
 
 def _by_token(attributions: np.ndarray, texts: np.ndarray, vocabulary: int) -> np.ndarray:

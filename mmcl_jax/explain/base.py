@@ -18,6 +18,7 @@ BASELINES = ("zero", "mean")
 REPLACEMENTS = ("mean", "zero", "permuted")
 INTERPOLATIONS = ("bilinear", "nearest")
 ATTENTIONS = ("mean", "last")
+LOSSES = ("released", "training")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,12 @@ class ExplainOptions:
     reference: int = 1000
     reference_split: str = "val"
     term: str | None = None
+    loss: str = "released"
     temperature: float | None = None
+    balance: float | None = None
+    noise_samples: int = 0
+    noise_std: float = 1.0
+    individuals: tuple[str, ...] = ()
     top: int = 20
     layer: int | None = None
     interpolation: str = "bilinear"
@@ -55,8 +61,9 @@ class Subject:
       spec: description of that input.
       head: the kept head whose outputs are explained; None for the embedding.
       head_name: the name of the folder of the head; "" without a head.
-      rows: sorted indices `[N]` of the explained rows in the split; each row has every input that is read.
+      rows: sorted indices `[N]` of the explained rows in the split.
       keys: of these rows.
+      present: which of them have an attribution `[N]`: all, except those that lack an input of every term of a loss.
       columns: names and groups of the columns; None for images and volumes.
       options: of the command.
     """
@@ -69,6 +76,7 @@ class Subject:
     head_name: str
     rows: np.ndarray
     keys: Sequence[str]
+    present: np.ndarray
     columns: Columns | None
     options: ExplainOptions
 
@@ -76,6 +84,14 @@ class Subject:
     def reads(self) -> tuple[str, ...]:
         """The modalities whose features are explained: those of the head, or the input itself."""
         return self.head.trained.reads if self.head else (self.input,)
+
+    def having(self) -> "Subject":
+        """Return the subject with the rows that have an attribution alone."""
+        if self.present.all():
+            return self
+        keys = [key for key, has in zip(self.keys, self.present, strict=True) if has]
+        present = np.ones(len(keys), bool)
+        return dataclasses.replace(self, rows=self.rows[self.present], keys=keys, present=present)
 
     def inputs(self, name: str, split: str | None = None) -> Any:
         """Return all rows of a split (by default the explained one) in the form that the encoder of an input reads."""
@@ -116,6 +132,8 @@ class Result:
 Explain = Callable[[Subject, Path], Result]
 Reads = Callable[[Source, str, KeptHead | None, ExplainOptions], Sequence[str]]
 Head = Literal["optional", "needed", "refused"]
+# Of every row of the split: whether it is explained by any input, and whether by this input.
+Has = Callable[[Source, Store, str, ExplainOptions], tuple[np.ndarray, np.ndarray]]
 
 
 def inputs_behind(source: Source, input: str, head: KeptHead | None, options: ExplainOptions) -> tuple[str, ...]:
@@ -132,27 +150,35 @@ class Method:
       explain: the function.
       takes: the kinds of inputs that it explains.
       head: whether it can explain a head ("optional"), explains nothing else ("needed"), or no head ("refused").
-      reads: returns the inputs that a row must have to be explained.
+      reads: returns the inputs that are read.
+      has: returns which rows are explained; None for the rows that have all inputs that are read.
     """
 
     explain: Explain
     takes: tuple[str, ...]
     head: Head = "optional"
     reads: Reads = inputs_behind
+    has: Has | None = None
 
 
 class Methods(dict[str, Method]):
     """The registered methods by name."""
 
     def register(
-        self, name: str, *, takes: tuple[str, ...], head: Head = "optional", reads: Reads = inputs_behind
+        self,
+        name: str,
+        *,
+        takes: tuple[str, ...],
+        head: Head = "optional",
+        reads: Reads = inputs_behind,
+        has: Has | None = None,
     ) -> Callable[[Explain], Explain]:
         """Register the decorated function under a name; `Method` describes the arguments."""
 
         def add(explain: Explain) -> Explain:
             if name in self:
                 raise ValueError(f"the method {name!r} is registered twice")
-            self[name] = Method(explain=explain, takes=takes, head=head, reads=reads)
+            self[name] = Method(explain=explain, takes=takes, head=head, reads=reads, has=has)
             return explain
 
         return add
@@ -165,3 +191,4 @@ class Methods(dict[str, Method]):
 
 METHODS = Methods()
 COLUMN_KINDS = ("table", "vector", "text")
+IMAGE_KINDS = ("image", "volume")

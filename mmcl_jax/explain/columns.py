@@ -57,6 +57,11 @@ class Columns:
             tags = (OTHER,) * count + ("noise",) * noise
         return cls(names, tags if groups is None else tuple(groups.get(column, OTHER) for column in names))
 
+    def with_noise(self, count: int) -> "Columns":
+        """Return the columns and, behind them, this many of noise, which a view adds: "noise 1" and so on."""
+        names = tuple(f"noise {index}" for index in range(1, count + 1))
+        return Columns((*self.names, *names), (*self.groups, *("noise",) * count))
+
     @property
     def colours(self) -> dict[str, str]:
         """The colour of each group, in the order of the first columns; later groups than the seventh are grey."""

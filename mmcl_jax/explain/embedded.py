@@ -15,8 +15,7 @@ from jaxtyping import Array, Float
 from mmcl_jax.encoders import Encoder, Model
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.encoded import ViewSpec, plain_spec, view_values
-from mmcl_jax.explain.base import Subject
-from mmcl_jax.explain.columns import noise_columns
+from mmcl_jax.explain.base import IMAGE_KINDS, Subject
 from mmcl_jax.training.mesh import by_example, replicated
 
 
@@ -54,6 +53,20 @@ class Layout:
                 leaves.append(next(others))
         return jax.tree.unflatten(self.treedef, leaves)
 
+    def positions(self, encoder: Encoder, input: str) -> tuple[int, ...]:
+        """Return the shape of the pixels, `[H, W]` or `[D, H, W]`, of an encoder that embeds images as their channels.
+
+        Raises:
+          UserError: the encoder embeds images as something else.
+        """
+        (shape,) = self.shapes if len(self.shapes) == 1 else ((),)
+        check(
+            len(shape) in (3, 4),
+            f"The encoder of {input!r} embeds images as {' and '.join(map(str, self.shapes))}, so that attributions "
+            f"have no pixel; let embed of {type(encoder).__name__} return the view.",
+        )
+        return shape[:-1]
+
     def columns(self, encoder: Encoder, count: int, input: str) -> np.ndarray:
         """Return the column `[E]`, of `count`, that each float belongs to.
 
@@ -81,8 +94,9 @@ class EmbeddedInput:
     Attributes:
       spec: of the plain view of the input.
       layout: of the embedding.
-      columns: the column `[E]` of each float, or the position of a token in a text.
-      width: the number of columns, or of positions.
+      columns: the column `[E]` of each float, or the position of a token in a text, or the pixel of an image.
+      width: the number of columns of the view, or of positions or pixels. A view may add columns of noise to a vector.
+      space: the shape of the pixels, `[H, W]` or `[D, H, W]`; () for columns.
     """
 
     def __init__(self, subject: Subject, model: Model) -> None:
@@ -100,9 +114,21 @@ class EmbeddedInput:
         embed = functools.partial(_embed, self._graphdef, name, self.spec)
         embedded = jax.eval_shape(embed, self._state, rows, self._fitted)
         self._mean: np.ndarray | None = None
-        self.width = subject.spec.shape[0] + noise_columns(run.config, name)
         self.layout = Layout.of(embedded)
-        self.columns = self.layout.columns(model.encoders[name], self.width, name)
+        self.space = self.layout.positions(model.encoders[name], name) if subject.spec.kind in IMAGE_KINDS else ()
+        if self.space:
+            self.width = int(np.prod(self.space))
+            self.columns = np.repeat(np.arange(self.width), self.layout.shapes[0][-1])
+        else:
+            self.width = self._columns(rows)
+            self.columns = self.layout.columns(model.encoders[name], self.width, name)
+
+    def _columns(self, rows: jax.ShapeDtypeStruct) -> int:
+        """Return the number of columns of the view of a vector, or of the rows of another kind."""
+        if self._subject.spec.kind != "vector":
+            return rows.shape[1]
+        view = functools.partial(_view, self._subject.input, self.spec)
+        return int(jax.eval_shape(view, rows, self._fitted).shape[1])
 
     def __call__(self, rows: Any, mesh: Mesh) -> tuple[Array, list[Array]]:
         """Return the floats `[R, E]` of stored rows, and the other arrays, divided over the mesh."""
@@ -142,10 +168,13 @@ def padded(indices: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([indices, np.repeat(indices[-1:], size - len(indices))])
 
 
-def _embed(graphdef: nnx.GraphDef, input: str, spec: ViewSpec, state: nnx.State, rows: Array, fitted: Any) -> Any:
+def _view(input: str, spec: ViewSpec, rows: Array, fitted: Any) -> Array:
     keys = jax.random.split(jax.random.key(0), len(rows))
-    view = view_values((spec,), {input: rows}, keys, fitted, train=False)[spec]
-    return nnx.merge(graphdef, state).encoders[input].embed(view)
+    return view_values((spec,), {input: rows}, keys, fitted, train=False)[spec]
+
+
+def _embed(graphdef: nnx.GraphDef, input: str, spec: ViewSpec, state: nnx.State, rows: Array, fitted: Any) -> Any:
+    return nnx.merge(graphdef, state).encoders[input].embed(_view(input, spec, rows, fitted))
 
 
 @functools.lru_cache(maxsize=16)

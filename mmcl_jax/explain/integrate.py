@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from mmcl_jax.arrays import ArrayLike, as_array
 
@@ -48,6 +48,40 @@ def points_of(inputs: int, outputs: int, extra: int = 0) -> int:
 def rows_of(inputs: int, outputs: int, extra: int = 0) -> int:
     """Return the number of rows that are explained together, a power of two."""
     return 2 ** (min(_ROWS, points_of(inputs, outputs, extra)).bit_length() - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """Normal noise on the rows, over whose draws attributions are averaged: SmoothGrad (Smilkov et al., 2017).
+
+    The defaults are those of captum's NoiseTunnel, which ContIG's figures were made with: the baseline has no noise,
+    and the attributions of a draw are those of the noisy row.
+
+    Attributes:
+      samples: number of draws.
+      std: standard deviation of the noise.
+      seed: of the draws, which depend on the row and on nothing else.
+    """
+
+    samples: int = 5
+    std: float = 1.0
+    seed: int = 0
+
+    def draw(self, sample: int, ids: Int[Array, "R"], width: int) -> Float[Array, "R E"]:
+        """Return the noise of a draw for the rows with these ids."""
+        return self.std * _normal(jnp.asarray(self.seed), jnp.asarray(sample), ids, width)
+
+    def on(self, path: "Path", ids: Int[Array, "R"]) -> "Iterator[Path]":
+        """Yield the path of every draw."""
+        for sample in range(self.samples):
+            rows = path.rows + self.draw(sample, ids, path.rows.shape[1])
+            yield dataclasses.replace(path, rows=jax.device_put(rows, path.rows.sharding))
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _normal(seed: Array, sample: Array, ids: Array, width: int) -> Array:
+    key = jax.random.fold_in(jax.random.key(seed), sample)
+    return jax.vmap(lambda id: jax.random.normal(jax.random.fold_in(key, id), (width,)))(ids)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +211,7 @@ def integrated_gradients(
     *,
     steps: int = 64,
     chunk: int | None = None,
+    noise: Noise | None = None,
 ) -> Integrated:
     """Return the integrated gradients of a function of plain arrays (Sundararajan et al., ICML 2017).
 
@@ -186,6 +221,7 @@ def integrated_gradients(
       baseline: a number, or an array of the shape of one row.
       steps: number of steps; see `steps_of`.
       chunk: steps that are computed together; it changes nothing but rounding.
+      noise: over whose draws attributions, changes and errors are averaged; None for none.
 
     Raises:
       ValueError: the number of steps or the chunk is not positive.
@@ -205,8 +241,11 @@ def integrated_gradients(
         return function(row.reshape(1, *shape)).reshape(-1)
 
     path = Path(of_row, (), rows.reshape(len(rows), -1), start.reshape(-1), ())
-    parts = [np.asarray(part) for _, part in path.attributions(steps, chunk=chunk)]
-    attributions, change = np.concatenate(parts, axis=1), np.asarray(path.change)
+    found = [
+        (np.concatenate([np.asarray(part) for _, part in one.attributions(steps, chunk=chunk)], axis=1), one.change)
+        for one in ([path] if noise is None else noise.on(path, jnp.arange(len(rows))))
+    ]
+    attributions, change = (np.mean([np.asarray(draw[at]) for draw in found], axis=0) for at in (0, 1))
     error = change - attributions.sum(axis=2)
     single = jax.eval_shape(function, rows).ndim == 1
     by_output = attributions.reshape(*change.shape, *shape)

@@ -29,7 +29,7 @@ from mmcl_jax.evaluation.protocols.made import encoders_of
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.explain.base import Subject
 from mmcl_jax.explain.embedded import EmbeddedInput, Layout, padded
-from mmcl_jax.explain.integrate import Path, RowFunction, rows_of
+from mmcl_jax.explain.integrate import Noise, Path, RowFunction, rows_of
 from mmcl_jax.page.wording import counted
 from mmcl_jax.tasks import Class
 from mmcl_jax.training.mesh import by_example, local_mesh, replicated
@@ -46,6 +46,8 @@ class Explained(Protocol):
       outputs: number K of its outputs.
       extra: bytes that the function takes for one row.
       settings: the options that chose it, for `explanation.json`.
+      steps: of the quadrature; None if the error chooses them.
+      noise: over whose draws the attributions to its only output are averaged; None for none.
     """
 
     of: str
@@ -54,6 +56,8 @@ class Explained(Protocol):
     outputs: int
     extra: int
     settings: Mapping[str, Any]
+    steps: int | None
+    noise: Noise | None
 
     @property
     def function(self) -> RowFunction: ...
@@ -150,6 +154,7 @@ class Outputs:
     """
 
     extra = 0
+    noise: Noise | None = None
 
     def __init__(self, subject: Subject) -> None:
         """Load the model.
@@ -163,6 +168,7 @@ class Outputs:
             "--head: this head predicts a mask from feature maps; explain a head on pooled features.",
         )
         self.settings: Mapping[str, Any] = {"output": subject.options.output}
+        self.steps: int | None = subject.options.steps
         model = model_of(subject)
         self._subject = subject
         self.embedded = EmbeddedInput(subject, model)

@@ -52,8 +52,15 @@ class _Token(TypedDict):
     share: float | None
 
 
+class _Modality(TypedDict):
+    summed: float | None
+    mean: float | None
+
+
 class _Details(TypedDict, total=False):
     additive: bool
+    absent: _Count
+    modality: Annotated[_Modality, Open]
     tokens: list[Annotated[_Token, Open]]
     grid: tuple[int, int]
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -19,6 +19,7 @@ from mmcl_jax.explain.base import (
     BASELINES,
     COLUMN_KINDS,
     INTERPOLATIONS,
+    LOSSES,
     METHODS,
     REPLACEMENTS,
     ExplainOptions,
@@ -28,6 +29,7 @@ from mmcl_jax.explain.base import (
 from mmcl_jax.explain.columns import Columns, check_groups, noise_columns, read_groups
 from mmcl_jax.explain.result import Explanation, write
 from mmcl_jax.files import atomic
+from mmcl_jax.text import nearest
 from mmcl_jax.training.runs.plain import from_plain, to_plain
 from mmcl_jax.training.runs.run import Run
 
@@ -70,6 +72,10 @@ def explain_run(
         "--head: this head reads raw columns or pixels without an encoder, so its weights explain it; give a head of "
         "the run or of the random encoder.",
     )
+    check(
+        not options.individuals or "loss" in options.methods,
+        "--individuals: people are shown by the method loss; add --method loss, or leave the option out.",
+    )
     # Everything is checked before the first method computes for minutes.
     by_column, subjects = None if groups is None else read_groups(groups), []
     for name in dict.fromkeys(options.methods):
@@ -111,6 +117,7 @@ def _check_options(options: ExplainOptions) -> None:
         ("replacement", options.replacement, REPLACEMENTS),
         ("interpolation", options.interpolation, INTERPOLATIONS),
         ("attention", options.attention, ATTENTIONS),
+        ("loss", options.loss, LOSSES),
     ):
         check_name(value, choices, f"--{name}: there is no {name}")
     numbers = {"rows": options.rows, "max-steps": options.max_steps, "top": options.top, "reference": options.reference}
@@ -120,6 +127,15 @@ def _check_options(options: ExplainOptions) -> None:
     check(
         options.temperature is None or options.temperature > 0,
         f"--temperature: give a number above 0, not {options.temperature or 0:g}.",
+    )
+    check(
+        options.balance is None or 0 <= options.balance <= 1,
+        f"--balance: give a number from 0 to 1, not {options.balance or 0:g}.",
+    )
+    check(options.noise_samples >= 0, "--noise-samples: give 0 for no noise, or a number of draws, such as 5.")
+    check(
+        np.isfinite(options.noise_std) and options.noise_std > 0,
+        f"--noise-std: give a number above 0, not {options.noise_std:g}.",
     )
     check(len(options.methods) > 0, f"--method: name at least one of {', '.join(sorted(METHODS))}.")
 
@@ -161,7 +177,6 @@ def _subject(
     run, spec = source.run, source.run.inputs.specs[input]
     fold = run.inputs.fold
     names = method.reads(source, input, head, options)
-    count = len(store.rows_of(options.split, fold))
     entries = list(dict.fromkeys(run.inputs.specs[name].of for name in names))
     for name, of in ((name, run.inputs.specs[name].of) for name in names):
         stored, read = store.schema.entries.get(of), run.inputs.specs[name]
@@ -172,16 +187,27 @@ def _subject(
             f"--store: {of!r} of {store.directory} is no {read.kind} of {read.shape[0]}, as {run.directory} reads; "
             f"prepare the store with --like {run.directory}.",
         )
-    present = [part.present for part in store.read(options.split, entries, fold=fold).values()]
-    rows = np.flatnonzero(np.all([np.ones(count, bool), *(mask for mask in present if mask is not None)], axis=0))
+    if method.has is None:
+        masks = [part.present for part in store.read(options.split, entries, fold=fold).values()]
+        every = np.ones(len(store.rows_of(options.split, fold)), bool)
+        explained = having = np.all([every, *(mask for mask in masks if mask is not None)], axis=0)
+    else:
+        explained, having = method.has(source, store, input, options)
+    rows = np.flatnonzero(explained)
     check(
-        len(rows) > 0,
+        bool(having.any()),
         f"--split: no row of the split {options.split!r} of {store.directory} has {' and '.join(names)}; choose "
         "another split.",
     )
+    keys = store.keys(options.split, fold)
     if options.rows < len(rows):
         rows = np.sort(np.random.default_rng(0).choice(rows, options.rows, replace=False))
-    keys = store.keys(options.split, fold)
+        check(
+            bool(having[rows].any()),
+            f"--rows: none of the {options.rows} drawn rows has {input}; explain more rows.",
+        )
+    if options.individuals and method.has is not None:
+        rows = np.union1d(rows, _individuals(options.individuals, keys, explained, options.split))
     noise = noise_columns(run.config, input)
     return Subject(
         source=source,
@@ -192,9 +218,21 @@ def _subject(
         head_name=head_name,
         rows=rows,
         keys=[keys[row] for row in rows],
+        present=having[rows],
         columns=Columns.of(run.inputs, spec, input, store, groups, noise=noise) if spec.kind in COLUMN_KINDS else None,
         options=options,
     )
+
+
+def _individuals(names: tuple[str, ...], keys: Sequence[str], explained: np.ndarray, split: str) -> list[int]:
+    """Return the indices of the rows with these keys; raise `UserError` if there is no such row to explain."""
+    of = {key: row for row, key in enumerate(keys) if explained[row]}
+    for name in names:
+        check(
+            name in of,
+            f"--individuals: no explained row of the split {split!r} has the key {name!r}{nearest(name, list(of))}.",
+        )
+    return [of[name] for name in names]
 
 
 def _word(text: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.evaluation.protocols.options import UNLABELLED
 from mmcl_jax.evaluation.results.file import read_results
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import methods_of
@@ -32,7 +33,7 @@ class Scored:
 
     def part(self) -> list[Score]:
         """Return the scores of the headline: the first label's, of the first protocol and input that trained on it."""
-        trained = [score for score in self.scores if score.protocol != "retrieval"]
+        trained = [score for score in self.scores if score.protocol not in UNLABELLED]
         trained.sort(key=lambda score: score.missing > 0)  # whole rows first
         if not trained:
             return []

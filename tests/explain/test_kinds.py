@@ -14,7 +14,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.explain.attributed import _by_token
 from mmcl_jax.explain.base import ExplainOptions
-from mmcl_jax.explain.loss import inputs_of_loss
+from mmcl_jax.explain.losses.loss import inputs_of_loss
 from mmcl_jax.explain.run import explain_run
 from mmcl_jax.training.runs.plain import from_plain, to_plain
 from mmcl_jax.training.runs.run import Run
@@ -79,11 +79,12 @@ def test_a_text_has_no_mean(run: Run, store: Store, tmp_path: Path) -> None:
 
 
 def test_losses_with_labels_and_rows_that_lack_an_input(run: Run, store: Store, tmp_path: Path) -> None:
-    """The rows are those that have what all terms read."""
+    """A row that lacks the scores takes part in the term of the table alone, and `--term` leaves the others out."""
     options = ExplainOptions(methods=("loss",), inputs=("report",), split="train", steps=64)
     (found,) = explain_run(run, store, options, folder=tmp_path / "out")
     frame = found.attributions()
-    assert len(frame) == 12
+    assert len(frame) == 16
+    assert found.about["settings"]["reference_of_terms"] == {"clip/report-scores": 3, "clip/report-table": 4}
     left = frame["change"].to_numpy() - frame["attributions"].to_numpy().sum(axis=1)
     np.testing.assert_allclose(left, frame["error"].to_numpy(), atol=1e-6)
     assert np.abs(left).max() < 1e-3 < np.abs(frame["change"].to_numpy()).max()

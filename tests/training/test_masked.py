@@ -17,7 +17,7 @@ from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.explain.base import ExplainOptions
-from mmcl_jax.explain.loss import objective_of
+from mmcl_jax.explain.losses.objective import objective_of
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.build import build_experiment, fit_inputs

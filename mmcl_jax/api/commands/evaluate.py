@@ -59,6 +59,7 @@ def evaluate(
     trials: int | None = _DEFAULT.trials,
     missing: float | Iterable[float] = _DEFAULT.missing,
     missing_by: str | Iterable[str] = _DEFAULT.missing_by,
+    confounders: str | Iterable[str] = _DEFAULT.confounders,
     out: AnyPath | None = None,
     keep: bool | AnyPath = False,
     again: bool = False,
@@ -75,9 +76,9 @@ def evaluate(
         run, and else the latest.
       store: to evaluate on; by default the one that the first run was trained on.
       allow_overlap: whether test rows may be rows that a run was trained on.
-      protocol: "probe", "augmented_probe", "finetune", "unet", "knn", "retrieval", "features" or "tabpfn", or several;
-        or one of the rivals "forest", "boosting", "mlp", "lightgbm", "catboost", "realmlp" and "tabm" on the columns
-        alone.
+      protocol: "probe", "augmented_probe", "finetune", "unet", "knn", "retrieval", "confounding", "features" or
+        "tabpfn", or several; or one of the rivals "forest", "boosting", "mlp", "lightgbm", "catboost", "realmlp" and
+        "tabm" on the columns alone.
       input: what is predicted from, such as "image" or "image+table", or several inputs.
       fraction: shares of the training labels, such as `[1, 0.1, 0.01]`.
       per_class: labels per class, such as `[5, 20]`.
@@ -103,6 +104,8 @@ def evaluate(
       missing: shares of the table to hide before heads are trained and tested, such as `[0, 0.3, 0.5]`.
       missing_by: what is hidden: single "cells", whole "columns", the "most_important" or "least_important" columns
         first, or cells by their "value" or by the row's "label"; or several strategies.
+      confounders: covariates of "confounding": columns of tables, features of vectors, or whole entries of the store;
+        by default its entry "covariates".
       out: the results file, which is added to; by default `evaluation.json` in the folder of a single run.
       keep: True keeps the heads that are trained in `heads` in the folder of each run, a folder keeps them there;
         `load_head` reads them.
@@ -165,6 +168,7 @@ def evaluate(
         keep=kept,
         missing=several(missing),
         missing_by=several(missing_by),
+        confounders=several(confounders),
     )
     steps = {called(one.directory): one.step() for one in runs}
     results = ResultsFile(

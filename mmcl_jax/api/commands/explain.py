@@ -71,7 +71,12 @@ def explain(
     reference: int = _DEFAULT.reference,
     reference_split: str = _DEFAULT.reference_split,
     term: str | None = _DEFAULT.term,
+    loss: str = _DEFAULT.loss,
     temperature: float | None = _DEFAULT.temperature,
+    balance: float | None = _DEFAULT.balance,
+    noise_samples: int = _DEFAULT.noise_samples,
+    noise_std: float = _DEFAULT.noise_std,
+    individuals: str | Iterable[str] = _DEFAULT.individuals,
     layer: int | None = _DEFAULT.layer,
     interpolation: str = _DEFAULT.interpolation,
     attention: str = _DEFAULT.attention,
@@ -86,9 +91,9 @@ def explain(
       run: the run, opened or its folder.
       method: "integrated_gradients" (of every dimension of the embedding, as in Hager et al., CVPR 2023, section 3.2),
         "ablation" (what changes when a group of columns is replaced), "loss" (integrated gradients of the loss against
-        a fixed reference batch, as in Taleb et al., CVPR 2022, section 3.3), "grad_cam" and "guided_grad_cam" (pixels
-        that speak for an output of a head), "attention" (where the columns of a table look in an image, in a fusion by
-        attention), or several of them.
+        a fixed reference batch, as in Taleb et al., CVPR 2022, section 3.3, to columns and to pixels), "grad_cam" and
+        "guided_grad_cam" (pixels that speak for an output of a head), "attention" (where the columns of a table look in
+        an image, in a fusion by attention), or several of them.
       input: inputs of the run to explain; by default all of the kinds that the method takes.
       head: folder of a head that `mmcl evaluate --keep` saved; its outputs are explained in place of the embedding.
       output: the class of the head whose logit is explained, with its sign, or "predicted" for that of every row; by
@@ -101,7 +106,8 @@ def explain(
       rows: number of rows to explain; if the split has more, they are drawn at random, always the same.
       baseline: start of the path of integrated gradients: "zero" (the paper's) or "mean" (over the training rows), in
         the space of one-hot columns or of token vectors.
-      steps: number of steps of the path; by default the smallest power of two, from 8 up, that reaches the tolerance.
+      steps: number of steps of the path; by default the smallest power of two, from 8 up, that reaches the tolerance,
+        and 50 for "loss", as in ContIG's released explainer.
       max_steps: the largest number of steps that is tried.
       tolerance: largest completeness error, relative to the change of the outputs.
       groups: a JSON file, `{"GROUP": ["COLUMN", ...]}`; by default the first tag of each column is its group.
@@ -111,7 +117,14 @@ def explain(
       reference: size of the reference batch of "loss".
       reference_split: whose rows are the reference batch; it must be another split than `split`.
       term: the term of the objective that "loss" explains, such as "clip/image-table"; by default the whole objective.
-      temperature: of the terms that "loss" explains, in place of the training's; the paper's released explainer has 1.
+      loss: "released", the loss of ContIG's released explainer (temperature 1, both directions weighted alike, of terms
+        that have these options), or "training", that of the run.
+      temperature: of the terms that "loss" explains, whatever `loss` says.
+      balance: weight of the first direction of these terms, from 0 to 1, whatever `loss` says.
+      noise_samples: draws of noise on the explained input over which "loss" averages attributions (SmoothGrad); 0 for
+        none. The paper's figures have the 5 of captum's NoiseTunnel.
+      noise_std: standard deviation of the noise, in the units of what the encoder reads; captum's is 1.
+      individuals: keys of rows whose highest and lowest features "loss" shows; by default the first three.
       layer: the stage of the encoder whose maps Grad-CAM reads, from 0; -1 is the last. By default the last stage from
         which the outputs are computed: of a Vision Transformer the patches that enter its last block.
       interpolation: how guided Grad-CAM enlarges its maps to the image, "bilinear" or "nearest" (captum's default).
@@ -161,7 +174,12 @@ def explain(
         reference=reference,
         reference_split=reference_split,
         term=term,
+        loss=loss,
         temperature=temperature,
+        balance=balance,
+        noise_samples=noise_samples,
+        noise_std=noise_std,
+        individuals=several(individuals),
         layer=layer,
         interpolation=interpolation,
         attention=attention,

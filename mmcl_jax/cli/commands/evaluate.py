@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-epochs", type=types.count, help="limit of epochs; an epoch of probe has at least 25 steps")
     add("--missing", type=types.shares, help="shares of the table to hide, each for a score, such as 0,0.3,0.5,0.9")
     add("--missing-by", type=types.names, help=f"what is hidden first, some of {','.join(STRATEGIES)}")
+    add("--confounders", type=types.names, help="covariates of confounding: columns, features or entries of the store")
     add(
         "--schedule",
         help=f"of the learning rate, one of {','.join(SCHEDULES)}; one_cycle takes all of --max-epochs (default 100) "

@@ -7,7 +7,7 @@ from rich.console import Console
 from mmcl_jax.api.commands.explain import Explanations, explain
 from mmcl_jax.cli import types
 from mmcl_jax.explain import METHODS
-from mmcl_jax.explain.base import ATTENTIONS, BASELINES, INTERPOLATIONS, REPLACEMENTS
+from mmcl_jax.explain.base import ATTENTIONS, BASELINES, INTERPOLATIONS, LOSSES, REPLACEMENTS
 from mmcl_jax.text import visible
 
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--split", help="split whose rows are explained")
     add("--rows", type=types.count, help="number of rows to explain; of more, a fixed random draw")
     add("--baseline", help=f"start of the path of integrated gradients, one of {','.join(BASELINES)}")
-    add("--steps", type=types.count, help="steps of the path; by default as many as the tolerance needs")
+    add("--steps", type=types.count, help="steps of the path; by default as many as the tolerance needs, of loss 50")
     add("--max-steps", type=types.count, help="most steps that are tried")
     add("--tolerance", type=types.positive, help="largest relative error of completeness")
     add(
@@ -41,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--reference", type=types.count, help="rows of the reference batch of the loss")
     add("--reference-split", help="split of the reference batch, another than --split")
     add("--term", help="term that the method loss explains, such as clip/image-table; by default the whole objective")
-    add("--temperature", type=types.positive, help="temperature of the explained loss; by default the training's")
+    add("--loss", help=f"the explained loss, one of {','.join(LOSSES)}: temperature 1 and balance 0.5, or the run's")
+    add("--temperature", type=types.positive, help="temperature of the explained loss, in place of that of --loss")
+    add("--balance", type=float, help="weight of the first direction of the explained loss, in place of that of --loss")
+    add("--noise-samples", type=int, help="draws of noise over which the method loss averages; 0 for none")
+    add("--noise-std", type=types.positive, help="standard deviation of that noise")
+    add("--individuals", type=types.names, help="keys of rows whose features the method loss shows; by default three")
     add(
         "--layer",
         type=int,

@@ -5,7 +5,8 @@ from typing import Any
 
 from mmcl_jax.data.format.unchanged import Unchanged
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders.fusions import needed_inputs
+from mmcl_jax.encoders import parse_key
+from mmcl_jax.encoders.fusions import inputs_of, needed_inputs
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.boosting import TABULAR, check_tabular
 from mmcl_jax.evaluation.protocols.jobs import Job, JobSettings, jobs_of, so_far
@@ -24,12 +25,14 @@ from mmcl_jax.evaluation.sources.checks import (
     check_ensemble,
     check_inputs,
     check_reads_holes,
+    check_rows,
 )
+from mmcl_jax.evaluation.sources.confounders import confounders_of
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.missingness import Hiding, check_missing, tables_of
 from mmcl_jax.evaluation.sources.overlap import check_overlap
-from mmcl_jax.evaluation.sources.pairs import lacking, pairs_of
-from mmcl_jax.evaluation.sources.reads import check_names, input_name, modalities_of
+from mmcl_jax.evaluation.sources.pairs import Pair, compared, lacking, pairs_of
+from mmcl_jax.evaluation.sources.reads import check_names, input_name, is_ensemble, modalities_of
 from mmcl_jax.evaluation.sources.remarks import left_out, missing_folds, remarks_on
 from mmcl_jax.evaluation.sources.source import Source, sources
 from mmcl_jax.progress import Bar
@@ -52,7 +55,7 @@ def evaluate_runs(
 
     Args:
       runs: of one or several experiments; runs of the same experiment differ by seed or fold.
-      store: with a label column, unless retrieval is the only protocol.
+      store: with a label column, unless every protocol is one of `options.UNLABELLED`.
       options: of the evaluation.
       records: finished scores, which are not computed again and to which new scores are added.
       log: called with remarks on the scores, such as classes without rows, or test rows that a run has seen.
@@ -91,12 +94,17 @@ def evaluate_runs(
     for part, _ in (*labelled_inputs, *columns):
         for budget in options.budgets:
             part.draws(budget, seed=0, count=1)  # a bad budget must fail before anything is computed
-    retrieving = "retrieval" in options.protocols
-    pairs = {run.directory: pairs_of(run, store, inputs) if retrieving else [] for run in runs}
+    retrieving, confounding = ("retrieval" in options.protocols), ("confounding" in options.protocols)
+    pairs = {run.directory: _pairs(run, store, inputs, options) if retrieving or confounding else [] for run in runs}
+    confounders = {
+        fold: confounders_of(store, options.confounders, fold=fold)
+        for fold in ({run.inputs.fold for run in runs} if confounding else ())
+    }
     remarks = [line for data in labelled for line in remarks_on(data, options.budgets)]
     parts = (*labelled_inputs, *columns)
     remarks += [line for part, input in parts for data in labelled for line in left_out(data, part, input)]
     remarks += missing_folds(runs, store)
+    remarks += [line for _, lines in confounders.values() for line in lines]
     remarks += [line for run in runs for pair in pairs[run.directory] for line in lacking(run, store, pair)]
     for line in dict.fromkeys([*check_overlap(runs, store, allow=options.allow_overlap), *remarks]):
         log(line)
@@ -111,7 +119,18 @@ def evaluate_runs(
         return hidings.setdefault(of, Hiding(data, source.columns))
 
     jobs = {
-        index: list(jobs_of(source, labelled_inputs, options, hiding, pairs[source.run.directory], columns))
+        index: list(
+            jobs_of(
+                source,
+                labelled_inputs,
+                options,
+                hiding,
+                pairs[source.run.directory],
+                columns,
+                confounders.get(source.run.inputs.fold, ([], []))[0],
+                [input for input in inputs if not is_ensemble(input)],
+            )
+        )
         for index, source in enumerate(every)
     }
     _check_missing([job for of_source in jobs.values() for job in of_source], options, hiding)
@@ -174,6 +193,22 @@ def _check_missing(
             check_missing(job.missing, hiding(job.source, job.data), job.tables)
             if not job.columns_alone:
                 check_reads_holes(job.source.run, job.source.inputs_of(modalities_of(job.input)))
+
+
+def _pairs(run: Run, store: Store, inputs: Sequence[str], options: EvaluationOptions) -> list[Pair]:
+    """Return the pairs of retrieval.
+
+    For `confounding` alone there may be none, and an input that joins two names need not be a pair.
+
+    Raises:
+      UserError: as `pairs_of` does; or the store lacks an input that confounders are predicted from.
+    """
+    for name in [name for input in inputs for key in modalities_of(input) for name in inputs_of(run.config.views, key)]:
+        check_rows(run, store, name)
+    if "retrieval" in options.protocols:
+        return pairs_of(run, store, inputs)
+    every = [{parse_key(key).modality for key in pair} for pair in compared(run.config, run.inputs)]
+    return pairs_of(run, store, [input for input in inputs if set(modalities_of(input)) in every]) if every else []
 
 
 def _has_heads(job: Job, of: Mapping[str, Any], numbers: Sequence[int], settings: JobSettings) -> bool:

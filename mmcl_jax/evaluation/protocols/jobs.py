@@ -16,6 +16,7 @@ from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.protocols.rivals.search import TRIALS
 from mmcl_jax.evaluation.protocols.tuning import Tuning
 from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.sources.confounders import Confounder
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.missingness import (
     WHOLE,
@@ -66,7 +67,7 @@ class Job:
 
     Attributes:
       source: of the features.
-      data: the labelled rows; None for retrieval, which has no labels.
+      data: the labelled rows; None for protocols without labels.
       input: name of the input, as scores have it.
       protocol: one of `options.PROTOCOLS`.
       budget: of labels, in words.
@@ -74,6 +75,8 @@ class Job:
       count: number of scores: one per draw, or per random start on a single draw.
       beside: whether the features stand beside the columns of the store's table (protocols of `boosting`).
       missing: what is hidden in the tables of the store of `data`.
+      confounder: the covariate of the protocol "confounding"; None for others.
+      pair: the features between which the protocol "confounding" retrieves; None where it predicts.
     """
 
     source: Source
@@ -85,6 +88,13 @@ class Job:
     count: int
     beside: bool = False
     missing: Missingness = WHOLE
+    confounder: Confounder | None = None
+    pair: Pair | None = None
+
+    @property
+    def label(self) -> str:
+        """What is predicted, or the covariate of strata; "" for retrieval."""
+        return self.data.task.label if self.data else self.confounder.name if self.confounder else ""
 
     @property
     def columns_alone(self) -> bool:
@@ -126,7 +136,7 @@ class Job:
             "method": self.method,
             "protocol": self.protocol,
             "input": self.input,
-            "label": self.data.task.label if self.data else "",
+            "label": self.label,
             "budget": self.budget,
             "learning_rates": list(settings.learning_rates) if trains else None,
             "max_epochs": settings.max_epochs if trains else None,
@@ -147,11 +157,14 @@ def jobs_of(
     hiding: Callable[[Source, LabelledStore], Hiding],
     pairs: Sequence[Pair] = (),
     columns: Sequence[tuple[LabelledStore, str]] = (),
+    confounders: Sequence[Confounder] = (),
+    inputs: Sequence[str] = (),
 ) -> Iterator[Job]:
     """Yield the jobs of a source: the labels and inputs of its fold by all protocols, and retrieval of `pairs`.
 
-    What reads no table is evaluated once, on whole rows. `hiding` is that of a source. Rivals read the rows and tables
-    of `columns` in place of `labelled_inputs`.
+    Every one of the `confounders` is predicted from every one of the `inputs`, and is the stratum of every pair. What
+    reads no table is evaluated once, on whole rows. `hiding` is that of a source. Rivals read the rows and tables of
+    `columns` in place of `labelled_inputs`.
     """
     protocols = [name for name in options.predicting if name not in RIVALS]
     rivals = [name for name in options.predicting if name in RIVALS]
@@ -177,24 +190,26 @@ def jobs_of(
                 for missing in options.missingness if one.tables else [WHOLE]:
                     hidden = hiding_cells(data, hiding(source, data), missing, source.run.config.seed)
                     yield dataclasses.replace(one, data=hidden, missing=missing)
-    for pair in pairs if source.kind != "raw" else ():
-        yield Job(
-            source=source,
-            data=None,
-            input=pair_name(pair),
-            protocol="retrieval",
-            budget=NO_LABELS,
-            rows=np.zeros((1, 0), int),
-            count=1,
-        )
+    if source.kind == "raw":
+        return
+    alone: dict[str, Any] = {
+        "source": source, "data": None, "budget": NO_LABELS, "rows": np.zeros((1, 0), int), "count": 1
+    }  # fmt: skip
+    for pair in pairs if "retrieval" in options.protocols else ():
+        yield Job(**alone, input=pair_name(pair), protocol="retrieval")
+    for confounder in confounders:
+        for input in inputs:
+            yield Job(**alone, input=input, protocol="confounding", confounder=confounder)
+        for pair in pairs:
+            yield Job(**alone, input="-".join(pair), protocol="confounding", confounder=confounder, pair=pair)
 
 
 def so_far(job: Job, scores: Sequence[Score]) -> str:
     """Return the mean over the finished draws, in a few words."""
-    metric = job.data.task.primary if job.data else next(iter(scores[0].metrics))
+    metric = job.data.task.primary if job.data else next(iter(scores[0].metrics))  # the first is the main one
     values = [score.metrics[metric] for score in scores]
     over = f" (mean of {len(values)} of {job.count} draws)" if job.count > 1 else ""
-    label = f" of {job.data.task.label}" if job.data else ""
+    label = f" of {job.label}" if job.label else ""
     how = f"{job.protocol} on {job.input}{label}, {job.budget}{f', {job.missing}' if job.missing.rate else ''}"
     return f"{job.method}, {how}: {metric} {np.mean(values):.3f}{over}"
 

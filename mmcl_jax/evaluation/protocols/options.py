@@ -15,7 +15,8 @@ from mmcl_jax.evaluation.sources.checks import check_choice
 from mmcl_jax.evaluation.sources.missingness import STRATEGIES, Missingness, missingness_of
 from mmcl_jax.evaluation.sources.source import BASELINES
 
-PROTOCOLS = ("probe", "augmented_probe", "finetune", "unet", "knn", "retrieval", *TABULAR, *RIVALS)
+UNLABELLED = ("retrieval", "confounding")  # the protocols that predict no label
+PROTOCOLS = ("probe", "augmented_probe", "finetune", "unet", "knn", *UNLABELLED, *TABULAR, *RIVALS)
 TRAINING = PROTOCOLS[:4]  # the protocols that train a head
 TUNING = TRAINING[1:]  # those of them that read images in every step
 
@@ -28,9 +29,10 @@ class EvaluationOptions:
       protocols: "probe", a linear head on frozen features (`probe.train_heads`); "knn", nearest neighbours of frozen
         features; "augmented_probe" and "finetune", the protocols of Hager et al. on augmented images, which train the
         head alone or all weights (see `finetune`); "unet", a U-Net for masks on a frozen encoder; "retrieval" between
-        projections of two modalities of test rows; "features", gradient boosting on the columns of the table, on frozen
-        features, and on both; "tabpfn", the same with TabPFN (see `boosting`); "forest", "boosting", "mlp", "lightgbm",
-        "catboost", "realmlp" and "tabm", models on the columns alone, whatever the inputs (see `rivals`).
+        projections of two modalities of test rows; "confounding", how well covariates are predicted from features of
+        test rows, and retrieval within their strata; "features", gradient boosting on the columns of the table, on
+        frozen features, and on both; "tabpfn", the same with TabPFN (see `boosting`); "forest", "boosting", "mlp",
+        "lightgbm", "catboost", "realmlp" and "tabm", models on the columns alone, whatever the inputs (see `rivals`).
       inputs: to predict from: names of modalities joined by "+", whose features are concatenated (for kNN, each is
         scaled to length 1 first); "both" is "image+table". Retrieval is between the two of every `a+b` or, if no input
         joins two, between all pairs that the objective of the run compares.
@@ -57,6 +59,7 @@ class EvaluationOptions:
       missing: shares of the table that are hidden in the training, validation and test rows, each for scores of its
         own; 0 hides nothing.
       missing_by: the strategies that choose what is hidden, some of `missingness.STRATEGIES`.
+      confounders: of "confounding": columns, features or entries of the store; by default its entry "covariates".
 
     Raises:
       UserError: a protocol or baseline is unknown or named twice, or a number is out of range.
@@ -80,6 +83,7 @@ class EvaluationOptions:
     keep: bool | Path = False
     missing: Sequence[float] = ()
     missing_by: Sequence[str] = STRATEGIES[:1]
+    confounders: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_choice("--protocol", "protocol", self.protocols, PROTOCOLS)
@@ -120,6 +124,10 @@ class EvaluationOptions:
             self.trials is None or any(name in RIVALS for name in self.protocols),
             f"--trials: {' and '.join(self.protocols)} has none; leave it out, or add --protocol boosting.",
         )
+        check(
+            not self.confounders or "confounding" in self.protocols,
+            "--confounders: no protocol reads them; add --protocol confounding, or leave it out.",
+        )
         check(self.draws > 0, f"--seeds: must be positive, not {self.draws}.")
         check_choice("--missing-by", "strategy", self.missing_by, STRATEGIES)
         check_choice("--missing", "rate", rates := [f"{rate:g}" for rate in self.missing], rates, required=False)
@@ -132,10 +140,11 @@ class EvaluationOptions:
             "--keep: a head that is trained on rows with hidden cells is no head for whole rows; leave --keep or "
             "--missing out.",
         )
-        check(
-            "retrieval" not in self.protocols,
-            "--protocol retrieval: it compares whole rows; leave --missing out, or evaluate it in its own command.",
-        )
+        for name in self.protocols:
+            check(
+                name not in UNLABELLED,
+                f"--protocol {name}: it compares whole rows; leave --missing out, or evaluate it in its own command.",
+            )
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -166,7 +175,7 @@ class EvaluationOptions:
     @property
     def predicting(self) -> list[str]:
         """The protocols that predict labels."""
-        return [name for name in self.protocols if name != "retrieval"]
+        return [name for name in self.protocols if name not in UNLABELLED]
 
     @property
     def labels(self) -> list[str | None]:

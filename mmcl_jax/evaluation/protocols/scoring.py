@@ -7,11 +7,13 @@ import numpy as np
 
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
+from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
 from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
 from mmcl_jax.evaluation.protocols.boosting import TABULAR, TabularFeatures, tabular
+from mmcl_jax.evaluation.protocols.confounding import predicted, within_strata
 from mmcl_jax.evaluation.protocols.finetune import Examples, FinetuneSettings, finetune
 from mmcl_jax.evaluation.protocols.jobs import NO_LABELS, Job, JobSettings
 from mmcl_jax.evaluation.protocols.kept import KeptHead
@@ -28,6 +30,7 @@ from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.protocols.rivals.search import compete
 from mmcl_jax.evaluation.results.per_row import of_people, packed, parts
 from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.sources.confounders import Confounder
 from mmcl_jax.evaluation.sources.features import What, unit_rows
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.missingness import HidingStore
@@ -56,6 +59,10 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
       UserError: the store has changed since the evaluation began; no head is saved.
     """
     source, data, seed = job.source, job.data, job.source.run.config.seed
+    if job.confounder is not None:
+        confounding = _confounding(job, job.confounder, store)
+        settings.unchanged()
+        return [confounding]
     if data is None:
         retrieved = _retrieve(source, store, job.input)
         settings.unchanged()
@@ -230,6 +237,47 @@ def _contributions(data: LabelledStore, outputs: np.ndarray) -> str:
     people = data.people("test")
     values = of_people(parts(data.task, outputs, data.targets["test"]), people)
     return packed(values, people=people is not None)
+
+
+def _confounding(job: Job, confounder: Confounder, store: Store) -> Score:
+    source, fold = job.source, job.source.run.inputs.fold
+    group, known = store.group("test", fold), ~np.isnan(confounder.values)
+    people = np.arange(len(known)) if group is None else group
+    if job.pair is not None:
+        keep = known & with_both(source.run, store, job.pair)
+        _check_some(keep, job, store)
+        first, second = (source.projections(store, "test", key)[keep] for key in job.pair)
+        names = (job.pair[0], job.pair[1])
+        metrics = within_strata(first, second, confounder.strata()[keep], people[keep], names=names)
+    else:
+        parts, keep = [], known
+        for modality in modalities_of(job.input):
+            features, having = source.of_split(store, "test", modality)
+            parts.append(features)
+            keep = keep & having
+        _check_some(keep, job, store)
+        features = np.concatenate([part[keep] for part in parts], axis=1)
+        metrics = predicted(features, confounder.values[keep], people[keep], coded=confounder.coded)
+    return Score(
+        method=source.method("confounding", job.input),
+        seed=source.run.config.seed,
+        protocol="confounding",
+        input=job.input,
+        label=confounder.name,
+        budget=NO_LABELS,
+        draw=0,
+        metrics=metrics,
+        chosen={},
+        fold=fold,
+    )
+
+
+def _check_some(keep: np.ndarray, job: Job, store: Store) -> None:
+    check(
+        bool(keep.any()),
+        f"--protocol confounding: no test row of {store.directory} has both {job.input} and {job.label}; leave one "
+        "out.",
+    )
 
 
 def _retrieve(source: Source, store: Store, input: str) -> Score:

@@ -73,6 +73,7 @@ _PROTOCOLS = {
     "unet": "U-Net on the frozen encoder",
     "knn": "Nearest neighbours",
     "retrieval": "Retrieval",
+    "confounding": "Confounding",
     "features": "Gradient boosting",
     "tabpfn": "TabPFN",
     **{name: rival.words for name, rival in RIVALS.items()},
@@ -362,7 +363,7 @@ def detail_grids(scores: Sequence[Score]) -> list[Grid]:
     Each share and strategy of hidden cells has tables of its own. Scores of earlier versions have no such metrics, and
     no table.
     """
-    labels = list(dict.fromkeys(score.label for score in scores if score.label))
+    labels = list(dict.fromkeys(score.label for score in scores if score.label and score.protocol != "confounding"))
     tables = []
     for key in dict.fromkeys(map(_table_of, scores)):
         part = [score for score in scores if _table_of(score) == key]
@@ -414,14 +415,17 @@ def _sides(score: Score) -> tuple[str, str]:
 
 
 def grids(scores: Sequence[Score]) -> list[Grid]:
-    """Return all tables: for every label, protocol and input the two metrics that the task shows, and retrieval.
+    """Return the tables: for every label, protocol and input the two metrics that the task shows, and retrieval.
 
-    Scores with hidden cells have a table for each strategy.
+    Labels that are predicted are named in titles where there are several. Scores with hidden cells have a table for
+    each strategy.
     """
-    labels = list(dict.fromkeys(score.label for score in scores if score.label))
+    labels = list(dict.fromkeys(score.label for score in scores if score.label and score.protocol != "confounding"))
     tables = []
     for label, protocol, input in dict.fromkeys((score.label, score.protocol, score.input) for score in scores):
         part = [score for score in only(scores, protocol=protocol, input=input) if score.label == label]
+        if protocol == "confounding":
+            continue  # `confounding_grids` has one table of all covariates
         if protocol == "retrieval":
             tables.append(retrieval_grid(part))
         else:

@@ -202,6 +202,27 @@ class Source:
             by_split[split] = done.take(rows)
         return by_split
 
+    def of_split(self, store: Store, split: str, modality: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return frozen features `[N, D]` of all rows of a split, and which rows have what they are computed from.
+
+        Features of the other rows mean nothing.
+
+        Raises:
+          UserError: features are not finite.
+        """
+
+        def encode() -> tuple[np.ndarray, np.ndarray]:
+            spare = self.spare_inputs([modality])
+            needed = [self.spec(name).of for name in self.inputs_of([modality]) if name not in spare]
+            entries = store.read(split, list(dict.fromkeys(needed)), fold=self.run.inputs.fold)
+            every = np.ones(len(store.rows_of(split, self.run.inputs.fold)), bool)
+            having = np.all([every, *(e.present for e in entries.values() if e.present is not None)], axis=0)
+            features = self.encoder(modality, "pooled")(self.rows(store, split, [modality]))
+            self._finite(features[having], f"features that {{}} gives for the {modality}")
+            return features, having
+
+        return self._once(f"features of {split} {modality}", encode)
+
     def projections(self, store: Store, split: str, key: str) -> np.ndarray:
         """Return the projections `[N, d]` of all rows of a split by the projector `MODALITY[:HEAD]`.
 

@@ -16,6 +16,7 @@ from mmcl_jax.report.subject import Group, Subject, paragraph
 from mmcl_jax.text import called
 
 _COLUMNS, _PICTURES = 20, 12
+_LISTED = 500  # columns in the table, so that thousands of variants do not fill the page
 _LARGEST = 2**20  # bytes of a picture
 _NAMES = {"grad_cam": "Grad-CAM", "guided_grad_cam": "Guided Grad-CAM", "loss": "Integrated gradients"}
 
@@ -30,7 +31,7 @@ def explained(groups: Sequence[Group]) -> Html:
         level = "h4" if len(groups) > 1 else "h3"
         try:
             found = explanations_of(run)
-            parts += [_explanation(one, level, _is_old(one, group)) for one in found]
+            parts += [_modalities(found), *(_explanation(one, level, _is_old(one, group)) for one in found)]
             if not found:
                 parts.append(paragraph("The run is not explained yet.", *_how(group.first)))
         except UserError as error:
@@ -97,7 +98,7 @@ def _columns(one: Explanation, title: str) -> Html | None:
             name(column["group"], 30),
             share(float(column["share"] or 0), 1),
         ]
-        for column in one.columns
+        for column in one.columns[:_LISTED]
     ]
     hidden = len(one.columns) - _COLUMNS
     keys = [[name(group["name"], 30), f" {share(float(group['share'] or 0), 1)}"] for group in one.groups]
@@ -107,12 +108,39 @@ def _columns(one: Explanation, title: str) -> Html | None:
         element("ul", lines, class_="bars"),
         element(
             "details",
-            element("summary", f"All {counted(len(every), 'column')}"),
+            element("summary", _listed(len(one.columns))),
             table(f"Columns: {clipped(title)}", ["Rank", "Column", "Group", "Share"], every, numeric={0, 3}),
         )
         if hidden > 0
         else None,
         class_="single",
+    )
+
+
+def _listed(columns: int) -> str:
+    every = counted(columns, "column")
+    return f"All {every}" if columns <= _LISTED else f"The first {_LISTED} of {every}; explanation.json has all"
+
+
+def _modalities(found: Sequence[Explanation]) -> Html | None:
+    """Return the attribution of the loss to every modality that was explained, in the unit of the loss."""
+    losses = [one for one in found if one.method == "loss" and "modality" in one.about["details"]]
+    if not losses:
+        return None
+    rows = []
+    for one in losses:
+        modality, absent = one.about["details"]["modality"], one.about["details"].get("absent", 0)
+        rows.append(
+            [
+                name(one.about["input"], 40),
+                count(one.about["rows"] - absent),
+                count(absent) if absent else "none",
+                *("–" if modality[key] is None else f"{modality[key]:.3g}" for key in ("summed", "mean")),
+            ]
+        )
+    heads = ["Modality", "Rows", "Rows without it", "Sum of |attribution|", "Mean of |attribution|"]
+    return table(
+        "Attribution of the loss by modality: means over the rows that have it", heads, rows, numeric={1, 2, 3, 4}
     )
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from mmcl_jax.evaluation.protocols.options import UNLABELLED
+from mmcl_jax.evaluation.results.confounding import confounding_grids
 from mmcl_jax.evaluation.results.improvement import improvement_grids
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import (
@@ -38,6 +40,7 @@ def results(groups: Sequence[Group], found: Scored) -> Html:
             of_task = [score for score in found.scores if score.task == task]
             parts += [_grid(grid) for grid in [*grids(of_task), *detail_grids(of_task), *improvement_grids(of_task)]]
             parts += _hidden(of_task)
+        parts += [_grid(grid) for grid in confounding_grids(found.scores)]
         parts.append(_each(found.scores))
     else:
         for group in groups:
@@ -85,7 +88,7 @@ def _hidden(scores: Sequence[Score]) -> list[Html]:
 def _each(scores: Sequence[Score]) -> Html:
     """List every score, so that means can be checked."""
     rows = []
-    for score in [score for score in scores if score.protocol != "retrieval"][:_MOST]:
+    for score in [score for score in scores if score.protocol not in UNLABELLED][:_MOST]:
         first, second = shown(score)
         chosen = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in score.chosen.items())
         fold = "" if score.fold is None else f", fold {score.fold}"
