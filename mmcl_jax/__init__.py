@@ -13,7 +13,7 @@ is first used, so `import mmcl_jax` loads neither JAX nor polars.
 
 The package reads in the order of its folders: `data` (raw files to a store to batches), `views` (augmentation),
 `encoders`, `tasks`, `objectives`, `training`, `aot`, `evaluation`, `reproduce`, `explain`, `export`,
-`report`, `api`, `cli`. A folder never imports one to its right.
+`gwas`, `report`, `api`, `cli`. A folder never imports one to its right.
 """
 
 import importlib
@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax.api.commands.explain import explain as explain
     from mmcl_jax.api.commands.export import export as export
     from mmcl_jax.api.commands.generate import generate as generate
+    from mmcl_jax.api.commands.gwas import gwas as gwas
     from mmcl_jax.api.commands.import_weights import import_weights as import_weights
     from mmcl_jax.api.commands.prepare import prepare as prepare
     from mmcl_jax.api.commands.pretrain import pretrain as pretrain
@@ -55,8 +56,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 __version__ = version("mmcl_jax")
 
 _COMMANDS = (
-    "prepare", "generate", "compile", "pretrain", "import_weights", "evaluate", "embed", "explain", "export", "report",
-    "runs", "reproduce", "check", "upgrade", "quickstart",
+    "prepare", "generate", "compile", "pretrain", "import_weights", "evaluate", "embed", "explain", "gwas", "export",
+    "report", "runs", "reproduce", "check", "upgrade", "quickstart",
 )  # fmt: skip
 _MODULES = {
     "encoders": "mmcl_jax.encoders",

@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
     "embed": "write embeddings of new rows, or of a store, into a Parquet file; the same command continues",
     "explain": "show which columns, and which pixels, encoders and kept heads depend on",
+    "gwas": "test embeddings, or any phenotypes, for association with genotypes",
     "export": "write the encoders of a run for PyTorch, Flax and other programs",
     "report": "write a page that shows runs: results, curves, pictures, data and configs",
     "runs": "list the runs below a folder, with state, progress and headline metrics",
@@ -74,6 +75,10 @@ EXAMPLES = {
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --method guided_grad_cam",
     ),
+    "gwas": (
+        "mmcl gwas --run runs/eyes --genotypes chr1.bed chr2.bed --covariates people.txt --out gwas/eyes",
+        "mmcl gwas --pheno traits.txt --components 0 --genotypes cohort.bed --out gwas/traits",
+    ),
     "export": (
         "mmcl export --run runs/ads --format safetensors,orbax --out release",
         "mmcl export --run runs/ads --head runs/ads/heads/NAME --out release --push OWNER/NAME",
@@ -107,6 +112,7 @@ FROM_PYTHON = {
     "evaluate": 'mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])',
     "embed": 'mj.embed("runs/ads", "new.csv", "new/", out="embeddings.parquet")',
     "explain": 'mj.explain("runs/ads", method=["integrated_gradients", "ablation"])',
+    "gwas": 'mj.gwas("runs/eyes", ["chr1.bed", "chr2.bed"], covariates="people.txt", out="gwas/eyes")',
     "export": 'mj.export("runs/ads", out="release", format=["safetensors", "orbax"])',
     "report": 'mj.report("runs/ads", colour="price")',
     "runs": 'mj.runs("runs", sort="score").to_frame()',
