@@ -12,9 +12,9 @@ PACKAGE = Path(mmcl_jax.__file__).parent
 # In the order of the data flow: a room imports from rooms before it. What lies under all of them comes first.
 ORDER = (
     "text", "versions", "errors", "arrays", "backend", "compilation", "registry", "signals", "progress", "border",
-    "files", "targets", "lock", "bucket", "page", "data", "prepare", "datasets", "synthetic", "views", "encoders",
-    "tasks", "objectives", "training", "config", "aot", "evaluation", "reproduce", "explain", "export", "report",
-    "integrity", "api", "cli",
+    "genotypes", "files", "targets", "lock", "bucket", "page", "data", "prepare", "datasets", "synthetic", "views",
+    "encoders", "tasks", "objectives", "training", "config", "aot", "evaluation", "reproduce", "explain", "export",
+    "report", "integrity", "api", "cli",
 )  # fmt: skip
 
 
