@@ -41,7 +41,7 @@ class Settings:
       p1: the largest p-value of an index variant.
       p2: the largest p-value of a clumped variant.
       r2: linkage above which a variant is clumped.
-      window: the largest distance in kilobases.
+      window: the distance below which a variant is clumped, in kilobases.
       seed: of the permuted phenotype.
     """
 

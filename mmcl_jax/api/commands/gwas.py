@@ -131,7 +131,7 @@ def gwas(
       p1: the largest p-value of the first variant of a region.
       p2: the largest p-value of its other variants.
       r2: the linkage above which a variant belongs to the region.
-      window: the largest distance from the first variant, in kilobases.
+      window: the distance from the first variant below which a variant belongs to it, in kilobases.
       catalog: a file of all associations of the GWAS Catalog, to look up regions in.
       seed: of the permuted phenotype, which shows whether the test is calibrated.
 

@@ -20,7 +20,7 @@ from mmcl_jax.text import brief
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.runs.seen import Seen
 
-PERSON = r"^[^_.]+"
+PERSON = r"^(?:left_|right_)?([^_.]+)"  # left_IID_..., as the recipe fundus names samples, or IID_...
 _LEFT = re.compile("left", re.IGNORECASE)
 
 

@@ -208,7 +208,7 @@ def _calibration(study: Study) -> Html:
         for index, name in enumerate(found.names)
     ]
     rows.append(["permuted", f"{about['inflation_of_permuted']:.3f}", number(float(np.nanmax(found.permuted))), "", ""])
-    head = ["Phenotype", "Inflation", "Largest -log10 p", "Significant variants", "Variance of the embeddings"]
+    head = ["Phenotype", "Inflation", "Largest -log10 p", "Significant variants", "Variance explained"]
     return fragment(
         element("p", lead, class_="lead"),
         quantile_plot("Quantiles of -log10 p", lines),

@@ -105,16 +105,14 @@ def _none_missing(
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
     """Return the associations of variants of which nobody lacks the call."""
     copies = calls.astype(jnp.float64)
-    count = jnp.full(calls.shape[1], calls.shape[0], jnp.float64)
-    mean = copies.sum(axis=0) / count
+    mean = copies.mean(axis=0, keepdims=True)
     centred = copies - mean
-    along = centred.T @ basis  # [V, C]
     own = jnp.square(centred).sum(axis=0)
-    explained = jnp.square(along).sum(axis=1)
+    free = own - jnp.square(centred.T @ basis).sum(axis=1)
     cross = centred.T @ rest  # [V, K]
-    total = jnp.broadcast_to(jnp.square(rest).sum(axis=0), cross.shape)
-    sound = jnp.ones(calls.shape[1], bool)
-    return _finished(own, own - explained, cross, total, count, mean, sound, basis.shape[1])
+    total = jnp.broadcast_to(jnp.square(rest).sum(axis=0, keepdims=True), cross.shape)
+    count, sound = jnp.full(own.shape, calls.shape[0], jnp.float64), jnp.ones(own.shape, bool)
+    return _finished(own, free, cross, total, count, mean[0], sound, basis.shape[1])
 
 
 @jax.jit
@@ -128,23 +126,23 @@ def _some_missing(
     """
     columns, phenotypes, variants = basis.shape[1], rest.shape[1], calls.shape[1]
     absent = jnp.isnan(calls) if jnp.issubdtype(calls.dtype, jnp.floating) else calls == MISSING
-    copies = jnp.where(absent, 0, calls).astype(jnp.float64)
+    copies = jnp.where(absent, 0.0, calls.astype(jnp.float64))
     lost = absent.astype(jnp.float64).T @ products  # [V, products]
     count = (~absent).sum(axis=0).astype(jnp.float64)
-    mean = copies.sum(axis=0) / jnp.maximum(count, 1)
-    centred = jnp.where(absent, 0.0, copies - mean)
+    mean = copies.sum(axis=0) / jnp.maximum(count, 1.0)
+    centred = jnp.where(absent, 0.0, copies - mean[None])
 
     rows, cols = np.triu_indices(columns)
     pairs = len(rows)
     upper = jnp.zeros((variants, columns, columns)).at[:, rows, cols].set(lost[:, :pairs])
-    gram = jnp.eye(columns) - (upper + jnp.triu(upper, 1).swapaxes(1, 2))
+    gram = jnp.eye(columns)[None] - (upper + jnp.triu(upper, 1).swapaxes(1, 2))
     of_basis = -lost[:, pairs : pairs + columns * phenotypes].reshape(variants, columns, phenotypes)
-    total = jnp.square(rest).sum(axis=0) - lost[:, pairs + columns * phenotypes :]
+    total = jnp.square(rest).sum(axis=0, keepdims=True) - lost[:, pairs + columns * phenotypes :]
 
     factor = jnp.linalg.cholesky(gram)
     left = jnp.square(jnp.diagonal(factor, axis1=1, axis2=2)) / jnp.diagonal(gram, axis1=1, axis2=2)
     sound = (left > _COLLINEAR).all(axis=1)  # NaN, of a matrix that is not positive definite, is not
-    factor = jnp.where(sound[:, None, None], factor, jnp.eye(columns))
+    factor = jnp.where(sound[:, None, None], factor, jnp.eye(columns)[None])
     sides = jnp.concatenate([(centred.T @ basis)[:, :, None], of_basis], axis=2)
     solved = jax.scipy.linalg.solve_triangular(factor, sides, lower=True)  # [V, C, 1 + K]
     own = jnp.square(centred).sum(axis=0)
@@ -176,18 +174,17 @@ def _finished(
       sound: whether the covariates are independent among these people, `[V]`.
       columns: covariates and intercept.
     """
-    degrees = count - columns - 1
-    constant, collinear = own <= _CONSTANT * jnp.maximum(count, 1), free <= _COLLINEAR * own
-    reason = jnp.where(collinear, 3, 0)
+    degrees = count - (columns + 1)
+    reason = jnp.where(free <= _COLLINEAR * own, 3, 0)
     reason = jnp.where(sound, reason, 5)
     reason = jnp.where(degrees < 1, 4, reason)
-    reason = jnp.where(constant, 2, reason)
+    reason = jnp.where(own <= _CONSTANT * jnp.maximum(count, 1.0), 2, reason)
     reason = jnp.where(count == 0, 1, reason)
     tested = reason == 0
-    free = jnp.where(tested, free, 1.0)[:, None]
-    beta = cross / free
+    safe = jnp.where(tested, free, 1.0)[:, None]
+    beta = cross / safe
     left = jnp.maximum(total - cross * beta, 0.0)
-    error = jnp.sqrt(left / jnp.maximum(degrees, 1)[:, None] / free)
+    error = jnp.sqrt(left / jnp.maximum(degrees, 1.0)[:, None] / safe)
     blank = jnp.where(tested, 0.0, jnp.nan)[:, None]
     frequency = jnp.where(count > 0, mean / 2, jnp.nan)
     return (beta + blank).T, (error + blank).T, count, frequency, reason.astype(jnp.int8)

@@ -40,7 +40,7 @@ def clump(
 
     The variants with p <= p1 are visited from the smallest p-value on, equal ones in the order of the file. A variant
     that is in no region yet becomes the index of a new one, and takes those variants of its chromosome into the region
-    that are in none yet, have p <= p2, lie at most `window` kilobases away, and have more than `r2` in common with it.
+    that are in none yet, have p <= p2, lie less than `window` kilobases away, and have more than `r2` in common with it.
 
     Args:
       neg_log10_p: -log10 p of all variants, `[V]`; NaN for a variant that was not tested.
@@ -50,7 +50,7 @@ def clump(
       p1: the largest p-value of an index variant.
       p2: the largest p-value of a member, at least p1.
       r2: the linkage above which a variant is a member.
-      window: the largest distance, in kilobases.
+      window: the distance below which a variant is a member, in kilobases.
     """
     value = np.nan_to_num(neg_log10_p, nan=-1.0)
     candidates = np.flatnonzero(value >= -np.log10(p2))
@@ -65,7 +65,7 @@ def clump(
             continue
         free[index] = False
         near = by_chromosome[chromosome[index]]
-        near = near[free[near] & (np.abs(position[near] - position[index]) <= 1000 * window)]
+        near = near[free[near] & (np.abs(position[near] - position[index]) < 1000 * window)]
         members: np.ndarray = near
         if len(near):
             calls = read(np.concatenate([[index], near]))

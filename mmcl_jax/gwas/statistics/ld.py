@@ -75,7 +75,7 @@ def _r2(counts: np.ndarray) -> float:
     first = (2 * counts[2].sum() + counts[1].sum()) / total
     second = (2 * counts[:, 2].sum() + counts[:, 1].sum()) / total
     variance = first * (1 - first) * second * (1 - second)
-    if variance <= 0:
+    if variance < 1e-12:  # constant, but for rounding
         return float("nan")
     low, high = with_both / total, (with_both + both) / total
     candidates = [low, high]
