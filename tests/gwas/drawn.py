@@ -39,7 +39,7 @@ class Drawn:
 
 
 def draw(folder: Path, *, missing: float = 0.02, seed: int = 0) -> Drawn:
-    """Draw people of two populations whose chromosomes are mosaics of a few founders', so that neighbours are linked."""
+    """Draw people of two populations; chromosomes are mosaics of a few founders, so that neighbours are linked."""
     random = np.random.default_rng(seed)
     population = (np.arange(PEOPLE) >= PEOPLE // 2).astype(int)
     people = [f"p{number:03d}" for number in range(PEOPLE)]

@@ -54,7 +54,7 @@ def test_r2_is_that_of_the_most_likely_haplotypes(drawn: Drawn) -> None:
 
 
 def test_a_constant_variant_has_no_linkage_and_dosages_have_a_correlation() -> None:
-    calls = np.array([[0, 1], [1, 1], [2, 1], [2, MISSING]], np.int8)
+    calls = np.array([[0, 2], [1, 2], [2, 2], [2, MISSING]], np.int8)
     assert np.isnan(r2(calls[:, 0], calls[:, 1:])[0])
     dosages = np.random.default_rng(0).uniform(0, 2, (50, 3)).astype(np.float32)
     dosages[3, 1] = np.nan

@@ -85,7 +85,14 @@ def test_the_logarithm_of_a_p_value_is_exact_in_the_far_tail() -> None:
     """The right values are those of mpmath with 60 digits."""
     t = np.array([3.0, -38.0, 60.0, 400.0, 45.0, 1e5])
     degrees = np.array([4.0, 30_000.0, 1000.0, 1000.0, 500_000.0, 5.0])
-    right = [1.3985705398251151, 307.9159323673110, 332.9239770008812, 1105.0097562902455, 440.5857296298727, 23.6716938]
+    right = [
+        1.3985705398251151,
+        307.9159323673110,
+        332.9239770008812,
+        1105.0097562902455,
+        440.5857296298727,
+        23.6716938,
+    ]
     found = neg_log10_p(t, degrees)
     assert found[:5] == pytest.approx(right[:5], rel=1e-9)
     assert neg_log10_p(np.array([0.0, np.nan, np.inf]), np.array([9.0])).tolist() == pytest.approx(
