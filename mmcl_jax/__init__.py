@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import encoders as encoders
     from mmcl_jax import objectives as objectives
     from mmcl_jax import views as views
-    from mmcl_jax.api.commands.check import check as check
     from mmcl_jax.api.commands.compile import compile as compile
     from mmcl_jax.api.commands.embed import embed as embed
     from mmcl_jax.api.commands.evaluate import evaluate as evaluate
@@ -40,8 +39,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax.api.commands.quickstart import quickstart as quickstart
     from mmcl_jax.api.commands.report import report as report
     from mmcl_jax.api.commands.reproduce import reproduce as reproduce
-    from mmcl_jax.api.commands.runs import runs as runs
-    from mmcl_jax.api.commands.upgrade import upgrade as upgrade
+    from mmcl_jax.api.commands.upkeep.check import check as check
+    from mmcl_jax.api.commands.upkeep.runs import runs as runs
+    from mmcl_jax.api.commands.upkeep.upgrade import upgrade as upgrade
     from mmcl_jax.api.embedder import ContrastiveEmbedder as ContrastiveEmbedder
     from mmcl_jax.api.fit import fit as fit
     from mmcl_jax.api.table_estimators import TableClassifier as TableClassifier
@@ -67,6 +67,7 @@ _MODULES = {
 }
 _HOMES = {
     **{name: f"mmcl_jax.api.commands.{name}" for name in _COMMANDS},
+    **{name: f"mmcl_jax.api.commands.upkeep.{name}" for name in ("runs", "check", "upgrade")},
     "fit": "mmcl_jax.api.fit",
     "load_program": "mmcl_jax.export.programs.load",
     "ContrastiveEmbedder": "mmcl_jax.api.embedder",

@@ -127,8 +127,13 @@ DOTTED = {"--config.": ("compile", "pretrain", "import", "reproduce"), "--datase
 
 
 def function_of(command: str) -> str:
-    """Return the name of a command's function and module: its own name, unless that is a keyword of Python."""
+    """Return the name of a command's function: its own name, unless that is a keyword of Python."""
     return {"import": "import_weights"}.get(command, command)
+
+
+def module_of(command: str) -> str:
+    """Return the module of a command, below `api.commands` and `cli.commands`."""
+    return f"upkeep.{command}" if command in ("runs", "check", "upgrade") else function_of(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -219,7 +224,7 @@ def _parsed(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
     parser = make_parser()
     # Only the module of the command is imported, so that `mmcl --help` does not load JAX.
     if words and words[0] in COMMANDS:
-        command = importlib.import_module(f"mmcl_jax.cli.commands.{function_of(words[0])}")
+        command = importlib.import_module(f"mmcl_jax.cli.commands.{module_of(words[0])}")
         command.add_arguments(parser.commands[words[0]])
     dotted = [word for word in words if word.startswith(tuple(DOTTED))]
     options, unknown = parser.parse_known_args([word for word in words if word not in dotted])
@@ -274,7 +279,7 @@ class _PrintCompletion(argparse.Action):
 
         assert isinstance(parser, _Parser)
         for name, command in parser.commands.items():
-            importlib.import_module(f"mmcl_jax.cli.commands.{function_of(name)}").add_arguments(command)
+            importlib.import_module(f"mmcl_jax.cli.commands.{module_of(name)}").add_arguments(command)
         print(script(parser, parser.commands, str(values)))
         parser.exit()
 

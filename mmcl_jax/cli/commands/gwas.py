@@ -33,7 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--p1", type=float, help="largest p-value of the first variant of a region")
     add("--p2", type=float, help="largest p-value of its other variants")
     add("--r2", type=float, help="linkage above which a variant belongs to the region")
-    add("--window", type=types.positive, help="distance from the first variant below which a variant belongs to it, in kilobases")
+    add(
+        "--window",
+        type=types.positive,
+        help="distance in kilobases, from the first variant, within which a region lies",
+    )
     add("--catalog", type=types.path, help="file of all associations of the GWAS Catalog, to look up regions in")
     add("--seed", type=int, help="seed of the permuted phenotype, which shows whether the test is calibrated")
     types.set_defaults(parser, gwas)

@@ -59,7 +59,7 @@ class Regression:
       >>> calls = np.array([[0, 2], [1, 1], [2, -127], [0, 0], [1, 2]], np.int8)
       >>> block = Regression(np.array([[0.1], [1.2], [1.9], [0.0], [0.8]]), np.zeros((5, 0)))(calls)
       >>> block.beta.round(3).tolist(), block.count.tolist()
-      ([[0.925, 0.236]], [5, 4])
+      ([[0.929, 0.136]], [5, 4])
     """
 
     def __init__(self, phenotypes: np.ndarray, covariates: np.ndarray) -> None:

@@ -40,7 +40,7 @@ def clump(
 
     The variants with p <= p1 are visited from the smallest p-value on, equal ones in the order of the file. A variant
     that is in no region yet becomes the index of a new one, and takes those variants of its chromosome into the region
-    that are in none yet, have p <= p2, lie less than `window` kilobases away, and have more than `r2` in common with it.
+    that are in none yet, have p <= p2, lie less than `window` kilobases away, and have an r2 above `r2` with it.
 
     Args:
       neg_log10_p: -log10 p of all variants, `[V]`; NaN for a variant that was not tested.

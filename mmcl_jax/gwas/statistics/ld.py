@@ -22,7 +22,7 @@ def r2_of_haplotypes(first: np.ndarray, others: np.ndarray) -> np.ndarray:
     Example:
       >>> calls = np.array([[0, 0], [0, 1], [1, 1], [2, 2], [2, 1], [1, 2]], np.int8)
       >>> r2_of_haplotypes(calls[:, 0], calls).round(4).tolist()
-      [1.0, 0.5]
+      [1.0, 0.221]
     """
     indicators = [(first == copies).astype(np.float64) for copies in range(3)]
     counts = np.array([[of_first @ (others == copies) for copies in range(3)] for of_first in indicators])

@@ -19,7 +19,7 @@ def neg_log10_p(t: np.ndarray, degrees: np.ndarray) -> np.ndarray:
 
     Example:
       >>> neg_log10_p(np.array([0.0, -2.0, 60.0, 400.0]), np.array([1000.0])).round(4).tolist()
-      [0.0, 1.3391, 331.6903, 1102.6885]
+      [0.0, 1.3394, 332.924, 1105.0098]
     """
     t, degrees = np.broadcast_arrays(np.asarray(t, np.float64), np.asarray(degrees, np.float64))
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
