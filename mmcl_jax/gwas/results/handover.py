@@ -64,7 +64,8 @@ def _write(path: Path, people: People) -> None:
 def _plink2(genotypes: list[Path], with_covariates: bool, min_frequency: float) -> str:
     lines = []
     for number, path in enumerate(genotypes or [Path("GENOTYPES.bed")]):
-        words = ["plink2", *_input(path, 0), "--pheno", "phenotypes.txt"]
+        # A phenotype of the genotype files themselves would be tested, too, and often cannot be.
+        words = ["plink2", *_input(path, 0), "--no-psam-pheno", "--pheno", "phenotypes.txt"]
         if with_covariates:
             # Scaling changes no result, and plink2 refuses covariates of very different scales without it.
             words += ["--covar", "covariates.txt", "--covar-variance-standardize"]
