@@ -158,7 +158,7 @@ def test_plink2_prints_the_same_numbers(drawn: Drawn, tables: Path, tmp_path: Pa
         pheno=tables / "traits.txt", covariates=tables / "covariates.txt", genotypes=drawn.files[0], out=tmp_path / "s",
         components=0, transform="none", genetic_components=2, min_frequency=0,
     )  # fmt: skip
-    fam = drawn.files[0].with_suffix(".fam")  # with a phenotype of its own that plink2 refuses to test: all are controls
+    fam = drawn.files[0].with_suffix(".fam")  # gets a phenotype that plink2 refuses to test: all are controls
     fam.write_text("".join(" ".join([*line.split()[:5], "1"]) + "\n" for line in fam.read_text().splitlines()))
     subprocess.run(["sh", "run.sh"], cwd=tmp_path / "s" / "plink2", check=True, capture_output=True)
     assert sorted(path.name for path in (tmp_path / "s" / "plink2").glob("*.linear")) == [

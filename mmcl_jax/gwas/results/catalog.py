@@ -10,6 +10,7 @@ import polars as pl
 
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.gwas.chromosomes import plain_chromosome
+from mmcl_jax.prepare.table.table import UNREADABLE
 
 _NEEDED = ("CHR_ID", "CHR_POS", "DISEASE/TRAIT", "SNPS")
 
@@ -62,7 +63,7 @@ def read_catalog(path: Path, option: str) -> Catalog:
     check(path.is_file(), f"{option}: {path} does not exist, or is no file.")
     try:
         table = pl.read_csv(path, separator="\t", infer_schema=False, quote_char=None, truncate_ragged_lines=True)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+    except (*UNREADABLE, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{option}: {path} is no tab-separated table ({reason}); give a file of associations."
