@@ -29,6 +29,7 @@ NAMES = {
     "column_order": "accuracy of resnet1d_cbam on the shipped digits, with the columns in several orders",
     "scale": "time and memory of prepare, the first batch and resuming, by number of rows",
     "columns": "time and memory of prepare, and the size of the card, by number of columns and rows",
+    "gwas": "time per variant of the association of mmcl gwas, beside plink2",
     "host": "processor time of the Python thread per train step",
 }
 

@@ -13,7 +13,7 @@ is first used, so `import mmcl_jax` loads neither JAX nor polars.
 
 The package reads in the order of its folders: `data` (raw files to a store to batches), `views` (augmentation),
 `encoders`, `tasks`, `objectives`, `training`, `aot`, `evaluation`, `reproduce`, `explain`, `export`,
-`report`, `api`, `cli`. A folder never imports one to its right.
+`gwas`, `report`, `api`, `cli`. A folder never imports one to its right.
 """
 
 import importlib
@@ -26,21 +26,22 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import encoders as encoders
     from mmcl_jax import objectives as objectives
     from mmcl_jax import views as views
-    from mmcl_jax.api.commands.check import check as check
     from mmcl_jax.api.commands.compile import compile as compile
     from mmcl_jax.api.commands.embed import embed as embed
     from mmcl_jax.api.commands.evaluate import evaluate as evaluate
     from mmcl_jax.api.commands.explain import explain as explain
     from mmcl_jax.api.commands.export import export as export
     from mmcl_jax.api.commands.generate import generate as generate
+    from mmcl_jax.api.commands.gwas import gwas as gwas
     from mmcl_jax.api.commands.import_weights import import_weights as import_weights
     from mmcl_jax.api.commands.prepare import prepare as prepare
     from mmcl_jax.api.commands.pretrain import pretrain as pretrain
     from mmcl_jax.api.commands.quickstart import quickstart as quickstart
     from mmcl_jax.api.commands.report import report as report
     from mmcl_jax.api.commands.reproduce import reproduce as reproduce
-    from mmcl_jax.api.commands.runs import runs as runs
-    from mmcl_jax.api.commands.upgrade import upgrade as upgrade
+    from mmcl_jax.api.commands.upkeep.check import check as check
+    from mmcl_jax.api.commands.upkeep.runs import runs as runs
+    from mmcl_jax.api.commands.upkeep.upgrade import upgrade as upgrade
     from mmcl_jax.api.embedder import ContrastiveEmbedder as ContrastiveEmbedder
     from mmcl_jax.api.fit import fit as fit
     from mmcl_jax.api.table_estimators import TableClassifier as TableClassifier
@@ -55,8 +56,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 __version__ = version("mmcl_jax")
 
 _COMMANDS = (
-    "prepare", "generate", "compile", "pretrain", "import_weights", "evaluate", "embed", "explain", "export", "report",
-    "runs", "reproduce", "check", "upgrade", "quickstart",
+    "prepare", "generate", "compile", "pretrain", "import_weights", "evaluate", "embed", "explain", "gwas", "export",
+    "report", "runs", "reproduce", "check", "upgrade", "quickstart",
 )  # fmt: skip
 _MODULES = {
     "encoders": "mmcl_jax.encoders",
@@ -66,6 +67,7 @@ _MODULES = {
 }
 _HOMES = {
     **{name: f"mmcl_jax.api.commands.{name}" for name in _COMMANDS},
+    **{name: f"mmcl_jax.api.commands.upkeep.{name}" for name in ("runs", "check", "upgrade")},
     "fit": "mmcl_jax.api.fit",
     "load_program": "mmcl_jax.export.programs.load",
     "ContrastiveEmbedder": "mmcl_jax.api.embedder",

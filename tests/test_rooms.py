@@ -14,7 +14,7 @@ ORDER = (
     "text", "versions", "errors", "arrays", "backend", "compilation", "registry", "signals", "progress", "border",
     "genotypes", "files", "targets", "lock", "bucket", "page", "data", "prepare", "datasets", "synthetic", "views",
     "encoders", "tasks", "objectives", "training", "config", "aot", "evaluation", "reproduce", "explain", "export",
-    "report", "integrity", "api", "cli",
+    "gwas", "report", "integrity", "api", "cli",
 )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
     "embed": "write embeddings of new rows, or of a store, into a Parquet file; the same command continues",
     "explain": "show which columns, and which pixels, encoders and kept heads depend on",
+    "gwas": "test embeddings, or any phenotypes, for association with genotypes",
     "export": "write the encoders of a run for PyTorch, Flax and other programs",
     "report": "write a page that shows runs: results, curves, pictures, data and configs",
     "runs": "list the runs below a folder, with state, progress and headline metrics",
@@ -74,6 +75,10 @@ EXAMPLES = {
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --method guided_grad_cam",
     ),
+    "gwas": (
+        "mmcl gwas --run runs/eyes --genotypes chr1.bed chr2.bed --covariates people.txt --out gwas/eyes",
+        "mmcl gwas --pheno traits.txt --components 0 --genotypes cohort.bed --out gwas/traits",
+    ),
     "export": (
         "mmcl export --run runs/ads --format safetensors,orbax --out release",
         "mmcl export --run runs/ads --head runs/ads/heads/NAME --out release --push OWNER/NAME",
@@ -107,6 +112,7 @@ FROM_PYTHON = {
     "evaluate": 'mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])',
     "embed": 'mj.embed("runs/ads", "new.csv", "new/", out="embeddings.parquet")',
     "explain": 'mj.explain("runs/ads", method=["integrated_gradients", "ablation"])',
+    "gwas": 'mj.gwas("runs/eyes", ["chr1.bed", "chr2.bed"], covariates="people.txt", out="gwas/eyes")',
     "export": 'mj.export("runs/ads", out="release", format=["safetensors", "orbax"])',
     "report": 'mj.report("runs/ads", colour="price")',
     "runs": 'mj.runs("runs", sort="score").to_frame()',
@@ -121,8 +127,13 @@ DOTTED = {"--config.": ("compile", "pretrain", "import", "reproduce"), "--datase
 
 
 def function_of(command: str) -> str:
-    """Return the name of a command's function and module: its own name, unless that is a keyword of Python."""
+    """Return the name of a command's function: its own name, unless that is a keyword of Python."""
     return {"import": "import_weights"}.get(command, command)
+
+
+def module_of(command: str) -> str:
+    """Return the module of a command, below `api.commands` and `cli.commands`."""
+    return f"upkeep.{command}" if command in ("runs", "check", "upgrade") else function_of(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -213,7 +224,7 @@ def _parsed(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
     parser = make_parser()
     # Only the module of the command is imported, so that `mmcl --help` does not load JAX.
     if words and words[0] in COMMANDS:
-        command = importlib.import_module(f"mmcl_jax.cli.commands.{function_of(words[0])}")
+        command = importlib.import_module(f"mmcl_jax.cli.commands.{module_of(words[0])}")
         command.add_arguments(parser.commands[words[0]])
     dotted = [word for word in words if word.startswith(tuple(DOTTED))]
     options, unknown = parser.parse_known_args([word for word in words if word not in dotted])
@@ -268,7 +279,7 @@ class _PrintCompletion(argparse.Action):
 
         assert isinstance(parser, _Parser)
         for name, command in parser.commands.items():
-            importlib.import_module(f"mmcl_jax.cli.commands.{function_of(name)}").add_arguments(command)
+            importlib.import_module(f"mmcl_jax.cli.commands.{module_of(name)}").add_arguments(command)
         print(script(parser, parser.commands, str(values)))
         parser.exit()
 

@@ -27,8 +27,13 @@ def check_formats(names: Sequence[str]) -> None:
         format_of(name)
 
 
-def check_out(out: Path) -> None:
+def check_out(out: Path, *, what: str = "an export", card: str = CARD) -> None:
     """Check that an export can be written to a folder, which may hold an earlier export that nobody has changed.
+
+    Args:
+      out: the folder.
+      what: what is written there with its article, for sentences.
+      card: a file that each of its kind has.
 
     Raises:
       UserError: the folder holds anything else, or cannot be written.
@@ -36,15 +41,16 @@ def check_out(out: Path) -> None:
     check_folder(out, "--out")
     if not out.exists() or not any(out.iterdir()):
         return
-    other = f"--out: {out} is not empty and holds no export; name another folder."
-    check((out / CARD).is_file() and (out / CHECKSUMS).is_file(), other)
+    noun = what.partition(" ")[2]
+    other = f"--out: {out} is not empty and holds no {noun}; name another folder."
+    check((out / card).is_file() and (out / CHECKSUMS).is_file(), other)
     fault = damage(out)
-    check(fault is None, f"--out: {out} holds an export that was changed ({fault}); name another folder, or move it.")
+    check(fault is None, f"--out: {out} holds {what} that was changed ({fault}); name another folder, or move it.")
     known = {CHECKSUMS, *read_written(out / CHECKSUMS, dict[str, Any], "name another folder")}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
         if path.is_file() and name not in known and path.parent.name != "__pycache__":  # which importing makes
-            check(False, f"--out: {out} holds an export and {name}, which is not part of it; name another folder.")
+            check(False, f"--out: {out} holds {what} and {name}, which is not part of it; name another folder.")
 
 
 def write_release(

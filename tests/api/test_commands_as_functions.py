@@ -12,7 +12,7 @@ import pytest
 import mmcl_jax as mj
 from mmcl_jax.api.commands.pretrain import pretrain_to_result
 from mmcl_jax.api.given import command_of
-from mmcl_jax.cli.main import COMMANDS, FROM_PYTHON, function_of, make_parser
+from mmcl_jax.cli.main import COMMANDS, FROM_PYTHON, function_of, make_parser, module_of
 
 # Options whose keys are not fixed are one mapping in Python.
 MAPPINGS = {
@@ -28,7 +28,7 @@ ONLY_TYPED = {"help", "debug", "json"}
 
 def options_of(command: str) -> dict[str, argparse.Action]:
     parser = make_parser().commands[command]
-    importlib.import_module(f"mmcl_jax.cli.commands.{function_of(command)}").add_arguments(parser)
+    importlib.import_module(f"mmcl_jax.cli.commands.{module_of(command)}").add_arguments(parser)
     return {action.dest: action for action in parser._actions if action.dest not in ONLY_TYPED}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmcl_jax.cli.main import COMMANDS, function_of, main
+from mmcl_jax.cli.main import COMMANDS, main, module_of
 from mmcl_jax.cli.output import redirected, values_of
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.prepare.request import Request
@@ -80,7 +80,7 @@ def test_every_command_answers_in_json_where_it_is_called_wrongly(
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_returns_what_has_values(command: str) -> None:
     """The mechanism prints what `run` returns, so it returns an object, and no exit status."""
-    run = importlib.import_module(f"mmcl_jax.cli.commands.{function_of(command)}").run
+    run = importlib.import_module(f"mmcl_jax.cli.commands.{module_of(command)}").run
     from mmcl_jax.data.store import Store
     from mmcl_jax.training.runs.run import Run
 
@@ -127,7 +127,7 @@ def test_bad_input_is_a_json_object(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_error_in_the_software_is_a_json_object_and_a_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = importlib.import_module("mmcl_jax.cli.commands.runs")
+    command = importlib.import_module("mmcl_jax.cli.commands.upkeep.runs")
     monkeypatch.setattr(command, "runs", lambda **options: 1 / 0)
     monkeypatch.setattr(command.types, "arguments_of", lambda function, options: {})
     with pytest.raises(ZeroDivisionError):

@@ -66,6 +66,7 @@ NOT_RUN = {
     "mmcl import": "tests/export/imports makes such checkpoints",
     "mmcl evaluate --run runs/released": "tests/export/imports makes such runs",
     "mmcl embed --run runs/eyes": "tests/export/embeddings/test_requested.py has such requests",
+    "mmcl gwas": "tests/gwas runs it on drawn genotypes",
     "mmcl report --run runs/mmcl-*": "tests/report compares runs",
     "mmcl --print-completion": "tests/cli/test_completion.py asks a shell",
     "mmcl prepare --dataset multabench": "tests/datasets/test_multabench.py makes such a folder",

@@ -20,7 +20,7 @@ def load(commands: Sequence[str]) -> None:
     from mmcl_jax.cli import main
 
     for command in commands:
-        importlib.import_module(f"mmcl_jax.api.commands.{main.function_of(command)}")
+        importlib.import_module(f"mmcl_jax.api.commands.{main.module_of(command)}")
 
 
 def run(words: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str], *, fork: bool) -> int:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from mmcl_jax.api.commands.runs import runs
+from mmcl_jax.api.commands.upkeep.runs import runs
 from mmcl_jax.errors import UserError
 from mmcl_jax.training import loop
 from mmcl_jax.training.chips import CHIPS

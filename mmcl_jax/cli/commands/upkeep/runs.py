@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmcl_jax.api.commands.runs import runs
+from mmcl_jax.api.commands.upkeep.runs import runs
 from mmcl_jax.api.run_folders import STATES
 from mmcl_jax.api.runs import SORTS, Runs
 from mmcl_jax.cli import types

@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmcl_jax.api.commands.check import check
+from mmcl_jax.api.commands.upkeep.check import check
 from mmcl_jax.cli import types
 from mmcl_jax.integrity.result import Check
 

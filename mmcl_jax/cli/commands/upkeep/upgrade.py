@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from mmcl_jax.api.commands.upgrade import upgrade
+from mmcl_jax.api.commands.upkeep.upgrade import upgrade
 from mmcl_jax.cli import types
 from mmcl_jax.data.store import Store
 

@@ -1,0 +1,1 @@
+"""The commands that look after stores and runs on disk."""

@@ -1,0 +1,1 @@
+"""Genome-wide association of phenotypes with genotypes, from embeddings to independent regions."""

@@ -1,0 +1,1 @@
+"""What a study writes: summary statistics, files for other programs, and the page."""
