@@ -52,7 +52,7 @@ class Eye:
     """
 
     left: bool
-    disc: float = 0.155
+    disc: float = 0.165
     cup: float = 0.42
     pallor: float = 0.0
     swelling: float = 0.0
@@ -126,7 +126,7 @@ def of_traits(
     leaks = np.clip(own["leakage"], -3, 2.8)
     return Eye(
         left=left,
-        disc=float(0.152 * np.exp(0.06 * random.standard_normal() + (0.035 if male else -0.035))),
+        disc=float(0.165 * np.exp(0.06 * random.standard_normal() + (0.035 if male else -0.035))),
         cup=float(np.clip(0.43 + 0.13 * own["cup"], 0.12, 0.86)),
         artery=float(0.03 * calibre * np.exp(-0.11 * pressure)),
         vein=float(0.041 * calibre * np.exp(0.07 * (bmi - 27) / 4.5)),

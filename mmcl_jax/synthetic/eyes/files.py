@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from mmcl_jax.errors import UserError
+from mmcl_jax.genotypes import MISSING_CALL, Variants, write_bed
 from mmcl_jax.synthetic.eyes.anatomy import TRAITS
-from mmcl_jax.synthetic.eyes.genome import COMPONENTS, MISSING, Genome, kinship
+from mmcl_jax.synthetic.eyes.genome import COMPONENTS, kinship
 from mmcl_jax.synthetic.eyes.people import LINKED, People
 
 UNCALLED = 0.01  # share of genotypes without a call
@@ -35,7 +36,7 @@ def write_genetics(root: Path, people: People, random: np.random.Generator) -> N
     european = people.population.of_person(people.population.european)
     share = np.where(european > 0, random.uniform(0.991, 1, len(iids)), random.uniform(0, 0.2, len(iids)))
     rows = [{"IID": iid, "EUR": f"{eur:.4f}", "AFR": f"{1 - eur:.4f}"} for iid, eur in zip(iids, share, strict=True)]
-    _write(root / "ancestry.tsv", rows, "\t")
+    write_table(root / "ancestry.tsv", rows, "\t")
     _relatives(root / "relatives.kin0", people)
     _truth(root / "truth", people)
 
@@ -58,31 +59,15 @@ def _genotypes(folder: Path, people: People, random: np.random.Generator) -> Non
     for chromosome in np.unique(genome.chromosome).tolist():
         of_it = np.flatnonzero(genome.chromosome == chromosome)
         calls = genome.calls[np.ix_(present, of_it)].copy()
-        calls[random.random(calls.shape) < UNCALLED] = MISSING
-        _bed(folder / f"ukb_chr{chromosome}_v2.bed", calls, iids, sexes, genome, of_it)
-
-
-def _bed(
-    path: Path, calls: np.ndarray, iids: Sequence[str], sexes: np.ndarray, genome: Genome, variants: np.ndarray
-) -> None:
-    """Write a triple of PLINK 1 files."""
-    from bed_reader import to_bed
-
-    to_bed(
-        path,
-        calls,
-        properties={
-            "fid": iids,
-            "iid": iids,
-            "sex": sexes,
-            "chromosome": genome.chromosome[variants].astype(str),
-            "sid": genome.name[variants],
-            "bp_position": genome.position[variants],
-            "allele_1": genome.counted[variants],
-            "allele_2": genome.other[variants],
-        },
-        num_threads=1,
-    )
+        calls[random.random(calls.shape) < UNCALLED] = MISSING_CALL
+        variants = Variants(
+            chromosome=genome.chromosome[of_it].astype(str),
+            position=genome.position[of_it],
+            id=genome.name[of_it],
+            counted=genome.counted[of_it],
+            other=genome.other[of_it],
+        )
+        write_bed(folder / f"ukb_chr{chromosome}_v2.bed", calls, people=iids, variants=variants, sexes=sexes)
 
 
 def _score(path: Path, iids: np.ndarray, values: np.ndarray) -> None:
@@ -99,7 +84,7 @@ def _score(path: Path, iids: np.ndarray, values: np.ndarray) -> None:
         }
         for iid, value in zip(iids, averages, strict=True)
     )
-    _write(path, list(rows), "\t")
+    write_table(path, list(rows), "\t")
 
 
 def _burdens(folder: Path, iids: np.ndarray, burdens: np.ndarray) -> None:
@@ -124,7 +109,7 @@ def _covariates(path: Path, people: People, random: np.random.Generator) -> None
             row[name] = "" if gap else f"{column[index]:g}"
         row |= {f"pc{number + 1}": f"{people.components[index, number]:.4f}" for number in range(COMPONENTS)}
         rows.append(row)
-    _write(path, rows)
+    write_table(path, rows)
 
 
 def _relatives(path: Path, people: People) -> None:
@@ -141,7 +126,7 @@ def _relatives(path: Path, people: People) -> None:
             }
         )
     names = ("FID1", "ID1", "FID2", "ID2", "N_SNP", "HetHet", "IBS0", "Kinship")
-    _write(path, rows, "\t", names)
+    write_table(path, rows, "\t", names)
 
 
 def _truth(folder: Path, people: People) -> None:
@@ -160,8 +145,8 @@ def _truth(folder: Path, people: People) -> None:
             for variant in np.flatnonzero(r2 >= LINKED).tolist():
                 if variant != cause.feature:
                     linkage.append({"variant": genome.name[variant], "causal": name, "r2": f"{r2[variant]:.4f}"})
-    _write(folder / "causes.csv", causes)
-    _write(folder / "linkage.csv", linkage, names=("variant", "causal", "r2"))
+    write_table(folder / "causes.csv", causes)
+    write_table(folder / "linkage.csv", linkage, names=("variant", "causal", "r2"))
     european = people.population.of_person(people.population.european)
     cline = people.population.of_person(people.population.cline)
     rows = [
@@ -175,14 +160,14 @@ def _truth(folder: Path, people: People) -> None:
         }
         for index, iid in enumerate(iids)
     ]
-    _write(folder / "people.csv", rows)
+    write_table(folder / "people.csv", rows)
     relatives = [
         {"one": iids[one], "other": iids[other], "kind": kind} for one, other, kind in people.population.relatives
     ]
-    _write(folder / "relatives.csv", relatives, names=("one", "other", "kind"))
+    write_table(folder / "relatives.csv", relatives, names=("one", "other", "kind"))
 
 
-def _write(
+def write_table(
     path: Path, rows: Sequence[Mapping[str, object]], separator: str = ",", names: Iterable[str] | None = None
 ) -> None:
     """Write a table; `names` are the columns of a table that may have no rows."""
@@ -190,6 +175,3 @@ def _write(
         writer = csv.DictWriter(file, list(names or rows[0]), delimiter=separator, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-write_table = _write

@@ -64,7 +64,7 @@ def generate_fundus(
       seed: the seed of all random numbers.
 
     Returns:
-      The option with which `mmcl prepare` keeps all variants, which are fewer than UK Biobank's.
+      Options of `mmcl prepare` that suit the drawn data: all variants, and the size of the photographs.
 
     Raises:
       UserError: an option is out of range, or h5py is not installed.
@@ -95,7 +95,7 @@ def generate_fundus(
     for name, images, write in (("aptos", aptos, write_aptos), ("rfmid", rfmid, write_rfmid), ("palm", palm, write_palm)):
         if images:
             write(root / "downstream" / name, images, image_size, seed)
-    return ("every=1",)
+    return "--dataset.every=1", f"--image-size {image_size}"
 
 
 def _write_photographs(root: Path, people: People, height: int, seed: int) -> None:

@@ -9,7 +9,6 @@ from mmcl_jax.synthetic.eyes.population import Population
 
 BLOCK = 10  # variants
 CLINE_FST, OTHER_FST = 0.03, 0.08
-MISSING = -127
 COMPONENTS = 10
 
 
