@@ -79,10 +79,10 @@ def joined_with(request: Request, recipe: Recipe | None) -> Request:
             twice = f"--request: {key}: the data set {recipe.name} has {name!r} itself; rename yours."
             check(name not in {**recipe.entries, **recipe.targets}, twice)
     default = Request()
-    fields = {
+    fields: dict[str, Any] = {
         name: value for name, value in recipe.fields.items() if getattr(request, name) == getattr(default, name)
     }
-    both = {key: {**getattr(recipe, key), **getattr(request, key)} for key in ("entries", "targets")}
+    both: dict[str, Any] = {key: {**getattr(recipe, key), **getattr(request, key)} for key in ("entries", "targets")}
     if recipe.image_columns and any(both.values()):
         fields["images"] = recipe.images  # which masks belong to
     return dataclasses.replace(request, **fields, **both)

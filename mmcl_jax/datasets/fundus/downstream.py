@@ -45,9 +45,7 @@ def aptos(*, root: Path, crop: Crop = "circle") -> Recipe:
     path = root / "train.csv"
     rows = _read(path, ("id_code", "diagnosis"))
     check((root / "train_images").is_dir(), f"--root: the folder {root / 'train_images'} does not exist.")
-    rows = rows.select(
-        "id_code", (pl.col("id_code").fill_null("") + ".png").alias("file"), "diagnosis"
-    )
+    rows = rows.select("id_code", (pl.col("id_code").fill_null("") + ".png").alias("file"), "diagnosis")
     order = np.random.RandomState(42).permutation(rows.height)
     first, second = int(0.6 * rows.height), int((0.6 + 0.2) * rows.height)
     parts = {"train": order[:first], "val": order[first:second], "test": order[second:]}
@@ -101,7 +99,7 @@ def rfmid(*, root: Path, crop: Crop = "middle") -> Recipe:
         check(columns == findings, f"--root: {path} has other findings, or another order of them, than that of train.")
         keys = pl.col("ID").fill_null("")
         table = table.select(
-            (split + "_" + keys).alias("photograph"),
+            (split + "/" + keys).alias("photograph"),
             pl.lit(f"{folder}/{folder}/{images}/").add(keys).add(".png").alias("file"),
             *findings,
         )
@@ -116,7 +114,8 @@ def rfmid(*, root: Path, crop: Crop = "middle") -> Recipe:
         image_columns=("file",),
         image_size=SIZE,
         declaration=Declaration(
-            columns={"photograph": Declared(role="identifier", verbatim=True), "file": Declared(role="image")}, others="ignore"
+            columns={"photograph": Declared(role="identifier", verbatim=True), "file": Declared(role="image")},
+            others="ignore",
         ),
         targets={"findings": Source(kind="multi-label", file=labels, key="photograph", column=tuple(findings))},
         tables={labels: rows.drop("file")},
@@ -161,7 +160,8 @@ def palm(*, root: Path, stratify: Strata = "H") -> Recipe:
         image_columns=("file",),
         image_size=SIZE,
         declaration=Declaration(
-            columns={"photograph": Declared(role="identifier", verbatim=True), "file": Declared(role="image")}, others="ignore"
+            columns={"photograph": Declared(role="identifier", verbatim=True), "file": Declared(role="image")},
+            others="ignore",
         ),
         targets={
             name: Source(
@@ -182,12 +182,12 @@ def palm(*, root: Path, stratify: Strata = "H") -> Recipe:
 
 def _halved(names: Sequence[str], strata: Sequence[str], folder: Path) -> dict[str, list[str]]:
     """Return 60, 20 and 20 % of the names, stratified."""
-    rows, strata = np.array(names), np.array(strata)
+    rows, stratum = np.array(names), np.array(strata)
     try:
-        train, rest = next(StratifiedShuffleSplit(1, test_size=0.4, random_state=42).split(rows, strata))
-        val, test = next(StratifiedShuffleSplit(1, test_size=0.5, random_state=43).split(rest, strata[rest]))
+        train, rest = next(StratifiedShuffleSplit(1, test_size=0.4, random_state=42).split(rows, stratum))
+        val, test = next(StratifiedShuffleSplit(1, test_size=0.5, random_state=43).split(rest, stratum[rest]))
     except ValueError as error:
-        groups, counts = np.unique(strata, return_counts=True)
+        groups, counts = np.unique(stratum, return_counts=True)
         sizes = ", ".join(f"{count} of {group}" for group, count in zip(groups, counts, strict=True))
         raise UserError(f"--root: the photographs of {folder} ({sizes}) are too few to be divided: {error}") from error
     return {"train": rows[train].tolist(), "val": rows[rest[val]].tolist(), "test": rows[rest[test]].tolist()}

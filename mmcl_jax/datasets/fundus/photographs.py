@@ -22,7 +22,7 @@ def photographs(
 ) -> tuple[pl.DataFrame, list[Step]]:
     """Return the photographs to prepare, one per row, and what was left out.
 
-    The columns are `photograph` (side and file name without its ending), `person` (the file name up to its first
+    The columns are `photograph` (such as left/1000001_21015_0_0), `person` (the file name up to its first
     underscore), `side`, and `file` (relative to `root`).
 
     Args:
@@ -61,7 +61,7 @@ def photographs(
                 "the person before the first underscore.",
             )
             stem = Path(name).stem
-            rows.append((f"{side}_{stem}", person, side, str(relative / name)))
+            rows.append((f"{side}/{stem}", person, side, str(relative / name)))
     table = pl.DataFrame(rows, schema=("photograph", "person", "side", "file"), orient="row")
     twice = table.filter(pl.col("photograph").is_duplicated())["file"]
     check(twice.is_empty(), f"--root: {', '.join(twice.head(2))} differ in their endings alone; keep one of them.")
@@ -70,12 +70,16 @@ def photographs(
 
 def _folder(side: Path, folder: str) -> Path:
     """Return the folder of the photographs of a side: the named one, the released `SIZE_SIDE/processed`, or the one."""
-    check(side.is_dir(), f"--root: the folder {side} does not exist; it should hold the photographs of {side.name} eyes.")
+    check(
+        side.is_dir(), f"--root: the folder {side} does not exist; it should hold the photographs of {side.name} eyes."
+    )
     if folder:
         base = side / folder
         check(base.is_dir(), f"--dataset.folder: the folder {base} does not exist.")
         return base
-    inside = [Path(path) for path, _, names in os.walk(side) if any(Path(name).suffix.lower() in ENDINGS for name in names)]
+    inside = [
+        Path(path) for path, _, names in os.walk(side) if any(Path(name).suffix.lower() in ENDINGS for name in names)
+    ]
     processed = [path for path in inside if path.name == "processed"]
     found = processed if len(processed) == 1 else inside
     words = ", ".join(sorted(str(path.relative_to(side)) for path in inside)) or "no folder"

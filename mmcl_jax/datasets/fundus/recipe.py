@@ -147,7 +147,8 @@ def fundus(
         fields={name: paths[name] for name in ("relatives", "ancestry", "withdrawn") if paths[name] is not None},
         required=("image",),
         splits={
-            split: [key for key, own in zip(rows["photograph"], of_row, strict=True) if own == split] for split in people
+            split: [key for key, own in zip(rows["photograph"], of_row, strict=True) if own == split]
+            for split in people
         },
         steps=tuple(steps),
         read=functools.partial(read_eye, crop=crop),
@@ -167,8 +168,10 @@ def _entries(paths: Mapping[str, Path | None], options: Mapping[str, Any]) -> di
     """Return the entries of a request, by modality."""
     entries: dict[str, dict[str, Any]] = {}
     if (path := paths["genotypes"]) is not None:
-        files = [path] if path.is_file() else sorted(
-            (file for file in path.iterdir() if file.suffix.lower() in _GENOTYPES), key=_natural
+        files = (
+            [path]
+            if path.is_file()
+            else sorted((file for file in path.iterdir() if file.suffix.lower() in _GENOTYPES), key=_natural)
         )
         check(bool(files), f"--dataset.genotypes: {path} has no file that ends in {', '.join(_GENOTYPES)}.")
         selection = {name: options[name] for name in ("every", "min_frequency", "max_missing")}

@@ -33,7 +33,8 @@ class Main:
 def main_table(request: Request, recipe: Recipe | None = None) -> Main:
     """Return the main table: `table` or, without it, the table of the first entry that is a table or read from one.
 
-    The rows of a recipe are the main table. If no entry is read from a table, `Main.request` has no table, and rows are keys alone.
+    The rows of a recipe are the main table. If no entry is read from a table, `Main.request` has no table, and rows are
+    keys alone.
 
     Raises:
       UserError: the main table has no key by which other entries could be joined to it.

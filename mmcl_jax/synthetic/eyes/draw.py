@@ -14,7 +14,7 @@ FINE = 3  # times the size of the photograph, in which lines are drawn to have s
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Photograph:
-    """A photograph `pixels` `[H, W, 3]` uint8, with the masks bool `[H, W]` of its disc and of the atrophy around it."""
+    """A photograph, `pixels` `[H, W, 3]` uint8, and the masks bool `[H, W]` of its disc and of atrophy around it."""
 
     pixels: np.ndarray
     disc: np.ndarray
@@ -69,9 +69,7 @@ def photograph(eye: Eye, camera: Camera, height: int, random: np.random.Generato
         atrophy = plane.near(side[0], side[1], reach, 0.012, tall=1.1) * np.clip(wobble, 0, 1)
         retina = _over(retina, atrophy * 0.9, np.array([0.97, 0.83, 0.6]))
     retina = _disc(retina, eye, plane, disc)
-    vessels = grow(
-        random, disc=disc, fovea=fovea, artery=eye.artery, vein=eye.vein, tortuosity=eye.tortuosity
-    )
+    vessels = grow(random, disc=disc, fovea=fovea, artery=eye.artery, vein=eye.vein, tortuosity=eye.tortuosity)
     thin = 1 - 0.45 * plane.near(disc[0], disc[1], 0.8 * eye.disc, 0.03)  # vessels are translucent over the disc
     for artery, dark in ((False, np.array([0.6, 0.34, 0.32])), (True, np.array([0.8, 0.5, 0.44]))):
         mask = thin * _lines([vessel for vessel in vessels if vessel.artery == artery], plane)
@@ -88,7 +86,7 @@ def _retina(eye: Eye, plane: _Plane, fovea: np.ndarray, random: np.random.Genera
     """Return the retina `[H, W, 3]` without disc and vessels."""
     shape = (plane.height, plane.width)
     darker = np.array([0.78, 0.36, 0.16]) * np.exp(-eye.pigment * np.array([0.08, 0.17, 0.15]))
-    retina = np.broadcast_to(darker, (*shape, 3)).astype(np.float32)
+    retina: np.ndarray = np.broadcast_to(darker, (*shape, 3)).astype(np.float32)
     cloud = _texture(random, shape, 0.3 * plane.radius) + 0.5 * _texture(random, shape, 0.08 * plane.radius)
     retina = retina * (1 + 0.05 * cloud[..., None])
     if eye.tessellation:
@@ -148,9 +146,7 @@ def _marks(
     return _over(retina, marks.strength * covered, np.array(marks.colour))
 
 
-def _taken(
-    retina: np.ndarray, eye: Eye, plane: _Plane, camera: Camera, random: np.random.Generator
-) -> np.ndarray:
+def _taken(retina: np.ndarray, eye: Eye, plane: _Plane, camera: Camera, random: np.random.Generator) -> np.ndarray:
     """Return the photograph of the retina, uint8: lens, light, focus, rim and noise."""
     yellow = 1 - eye.yellowing * np.array([0.02, 0.1, 0.42])
     retina = retina * yellow
@@ -171,9 +167,7 @@ def _over(under: np.ndarray, cover: np.ndarray, colour: np.ndarray) -> np.ndarra
     return under + cover[..., None] * (colour - under)
 
 
-def _texture(
-    random: np.random.Generator, shape: tuple[int, int], size: float | tuple[float, float]
-) -> np.ndarray:
+def _texture(random: np.random.Generator, shape: tuple[int, int], size: float | tuple[float, float]) -> np.ndarray:
     """Return smooth noise `[H, W]` of unit variance, with structures of a size in pixels."""
     noise = ndimage.gaussian_filter(random.standard_normal(shape).astype(np.float32), size, mode="wrap")
     return (noise - noise.mean()) / max(float(noise.std()), 1e-6)

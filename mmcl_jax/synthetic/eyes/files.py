@@ -4,6 +4,7 @@ pip install "mmcl_jax[genetics]"        # for burdens in HDF5
 """
 
 import csv
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def _score(path: Path, iids: np.ndarray, values: np.ndarray) -> None:
 
 def _burdens(folder: Path, iids: np.ndarray, burdens: np.ndarray) -> None:
     try:
-        import h5py
+        h5py = importlib.import_module("h5py")
     except ImportError as error:
         raise UserError('Burdens are written with h5py; install it with pip install "mmcl_jax[genetics]".') from error
     folder.mkdir()
@@ -142,9 +143,11 @@ def _truth(folder: Path, people: People) -> None:
         )
         if cause.modality == "snp":
             r2 = genome.linkage(cause.feature)
-            for variant in np.flatnonzero(r2 >= LINKED).tolist():
-                if variant != cause.feature:
-                    linkage.append({"variant": genome.name[variant], "causal": name, "r2": f"{r2[variant]:.4f}"})
+            linkage += [
+                {"variant": genome.name[variant], "causal": name, "r2": f"{r2[variant]:.4f}"}
+                for variant in np.flatnonzero(r2 >= LINKED).tolist()
+                if variant != cause.feature
+            ]
     write_table(folder / "causes.csv", causes)
     write_table(folder / "linkage.csv", linkage, names=("variant", "causal", "r2"))
     european = people.population.of_person(people.population.european)

@@ -92,7 +92,11 @@ def generate_fundus(
     root.mkdir(parents=True, exist_ok=True)
     write_genetics(root, drawn, np.random.default_rng((seed, 1)))
     _write_photographs(root, drawn, image_size, seed)
-    for name, images, write in (("aptos", aptos, write_aptos), ("rfmid", rfmid, write_rfmid), ("palm", palm, write_palm)):
+    for name, images, write in (
+        ("aptos", aptos, write_aptos),
+        ("rfmid", rfmid, write_rfmid),
+        ("palm", palm, write_palm),
+    ):
         if images:
             write(root / "downstream" / name, images, image_size, seed)
     return "--dataset.every=1", f"--image-size {image_size}"

@@ -1,6 +1,7 @@
 """Drawn genotypes in blocks of linkage, rare variants in genes, and genetic components."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 from scipy.stats import norm
@@ -79,8 +80,8 @@ def draw_genome(population: Population, variants: int, chromosomes: int, random:
     limit = np.where(population.european[:, None], limit, thresholds[2]).astype(np.float32)
     haplotypes = np.stack([_haplotype(limit, block, alike, random) for _ in range(2)], axis=1)
     calls = np.zeros((len(population.iids), variants), np.int8)
-    for number in range(chromosomes):
-        part = slice(first[number], first[number + 1])
+    for begins, ends_at in itertools.pairwise(first.tolist()):
+        part = slice(begins, ends_at)
         calls[:, part] = _passed_on(population, haplotypes[:, :, part], random)
     calls = population.with_twins(calls)
     calls = np.where(calls.mean(axis=0) > 1, 2 - calls, calls).astype(np.int8)

@@ -81,14 +81,14 @@ def draw_people(
     of_founder = random.standard_normal((len(place), scores))
     values = population.inherited(of_founder, random) + population.of_person(place) * shift
     principal = components(genome)
-    covariates = {name: population.with_twins(column) if name in ("sex", "age") else column
-                  for name, column in _covariates(people, random).items()}
+    covariates = {
+        name: population.with_twins(column) if name in ("sex", "age") else column
+        for name, column in _covariates(people, random).items()
+    }
     features = {"snp": genome.standardised(np.arange(variants)), "pgs": _scaled(values), "burden": _scaled(burdens)}
     causes = _causes(genome, burdens, scores, heritability, random)
     traits = _traits(features, causes, covariates, population.of_person(place)[:, 0], random)
-    present = {
-        name: random.random(people) >= missing for name in PER_TRAIT
-    }
+    present = {name: random.random(people) >= missing for name in PER_TRAIT}
     return People(
         population=population,
         genome=genome,

@@ -57,9 +57,7 @@ class Population:
             for founder in {*parents[one].tolist(), *parents[other].tolist()}:
                 european[founder], cline[founder] = european[parents[one][0]], cline[parents[one][0]]
         iids = tuple(str(FIRST_IID + 7 * index) for index in range(people))
-        return cls(
-            iids=iids, european=european, cline=cline, parents=parents, relatives=tuple(sorted(relatives))
-        )
+        return cls(iids=iids, european=european, cline=cline, parents=parents, relatives=tuple(sorted(relatives)))
 
     def of_person(self, of_founder: np.ndarray) -> np.ndarray:
         """Return values `[N, ...]` of people from those `[M, ...]` of founders: the mean of both parents."""

@@ -1,6 +1,7 @@
 """The vessels of a drawn retina: arcades that leave the disc, bend around the fovea and branch."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -80,7 +81,7 @@ def _branch(
     end = width * (0.55 if depth == 0 else 0.6)
     pieces = max(1, len(points) // 5)
     cuts = np.linspace(0, len(points) - 1, pieces + 1).astype(int)
-    for piece, (first, last) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+    for piece, (first, last) in enumerate(itertools.pairwise(cuts.tolist())):
         share = (piece + 0.5) / pieces
         yield Vessel(points=points[first : last + 1], width=width + (end - width) * share, artery=artery)
     if depth == 2:
