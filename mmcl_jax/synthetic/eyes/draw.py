@@ -57,10 +57,12 @@ def photograph(eye: Eye, camera: Camera, height: int, random: np.random.Generato
       random: the source of everything that the anatomy leaves open: the course of the vessels, the position of disc,
         fovea and lesions, the texture, the illumination and the noise.
     """
+    # Streams of their own, so that eyes that differ in one respect are alike in all others.
+    random, of_ground, of_vessels, of_light, *of_marks = random.spawn(4 + len(eye.marks))
     plane = _Plane(height, camera, random, left=eye.left)
     disc = np.array([0.47, -0.02]) + random.normal(0, 0.025, 2)
     fovea = np.array([disc[0] - 0.62, disc[1] + 0.09]) + random.normal(0, 0.02, 2)
-    retina = _retina(eye, plane, fovea, random)
+    retina = _retina(eye, plane, fovea, of_ground)
     atrophy = np.zeros((plane.height, plane.width), np.float32)
     if eye.atrophy:
         reach = eye.disc * eye.atrophy
@@ -69,14 +71,14 @@ def photograph(eye: Eye, camera: Camera, height: int, random: np.random.Generato
         atrophy = plane.near(side[0], side[1], reach, 0.012, tall=1.1) * np.clip(wobble, 0, 1)
         retina = _over(retina, atrophy * 0.9, np.array([0.97, 0.83, 0.6]))
     retina = _disc(retina, eye, plane, disc)
-    vessels = grow(random, disc=disc, fovea=fovea, artery=eye.artery, vein=eye.vein, tortuosity=eye.tortuosity)
+    vessels = grow(of_vessels, disc=disc, fovea=fovea, artery=eye.artery, vein=eye.vein, tortuosity=eye.tortuosity)
     thin = 1 - 0.45 * plane.near(disc[0], disc[1], 0.8 * eye.disc, 0.03)  # vessels are translucent over the disc
     for artery, dark in ((False, np.array([0.6, 0.34, 0.32])), (True, np.array([0.8, 0.5, 0.44]))):
         mask = thin * _lines([vessel for vessel in vessels if vessel.artery == artery], plane)
         retina = retina * (1 - mask[..., None] * (1 - dark))
-    for marks in eye.marks:
-        retina = _marks(retina, marks, plane, fovea, random)
-    pixels = _taken(retina, eye, plane, camera, random)
+    for marks, own in zip(eye.marks, of_marks, strict=True):
+        retina = _marks(retina, marks, plane, fovea, own)
+    pixels = _taken(retina, eye, plane, camera, of_light)
     outline = plane.near(disc[0], disc[1], eye.disc, 0.0, tall=1.12) > 0.5
     seen = plane.away < 1
     return Photograph(pixels=pixels, disc=outline & seen, atrophy=(atrophy > 0.5) & seen & ~outline)
@@ -106,7 +108,7 @@ def _disc(retina: np.ndarray, eye: Eye, plane: _Plane, disc: np.ndarray) -> np.n
     glow = np.exp(-np.clip(np.hypot(plane.x - x, plane.y - y) - eye.disc, 0, None) / 0.1)
     retina = retina * (1 + 0.1 * glow[..., None])
     pale = np.array([0.9, 0.8, 0.64])
-    rim = (1 - eye.pallor) * np.array([0.88, 0.52, 0.28]) + eye.pallor * pale
+    rim = (1 - eye.pallor) * np.array([0.96, 0.66, 0.38]) + eye.pallor * pale
     retina = _over(retina, plane.near(x, y, eye.disc * (1 + 0.25 * eye.swelling), soft, tall=1.12), rim)
     if eye.swelling < 0.5:
         cup = plane.near(x - 0.1 * eye.disc, y, eye.cup * eye.disc, 0.01, tall=1.06)
@@ -148,7 +150,7 @@ def _marks(
 
 def _taken(retina: np.ndarray, eye: Eye, plane: _Plane, camera: Camera, random: np.random.Generator) -> np.ndarray:
     """Return the photograph of the retina, uint8: lens, light, focus, rim and noise."""
-    yellow = 1 - eye.yellowing * np.array([0.02, 0.1, 0.42])
+    yellow = 1 - eye.yellowing * np.array([0.02, 0.14, 0.55])
     retina = retina * yellow
     turn, tilt = random.uniform(0, 2 * np.pi), random.uniform(0, 0.13)
     light = (1 + tilt * (np.cos(turn) * plane.x + np.sin(turn) * plane.y)) * (1.06 - 0.3 * plane.away**2)

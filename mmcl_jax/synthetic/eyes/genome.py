@@ -9,7 +9,7 @@ from scipy.stats import norm
 from mmcl_jax.synthetic.eyes.population import Population
 
 BLOCK = 10  # variants
-CLINE_FST, OTHER_FST = 0.03, 0.08
+CLINE_FST, OTHER_FST = 0.03, 0.14
 COMPONENTS = 10
 
 
