@@ -41,7 +41,6 @@ def aptos(*, root: Path, crop: Crop = "circle") -> Recipe:
     Raises:
       UserError: the file is missing, or lacks a column.
     """
-    _check_crop(crop)
     path = root / "train.csv"
     rows = _read(path, ("id_code", "diagnosis"))
     check((root / "train_images").is_dir(), f"--root: the folder {root / 'train_images'} does not exist.")
@@ -84,7 +83,6 @@ def rfmid(*, root: Path, crop: Crop = "middle") -> Recipe:
     Raises:
       UserError: a file is missing or lacks a column, or the files have different columns.
     """
-    _check_crop(crop)
     frames, splits, findings = [], dict[str, list[str]](), list[str]()
     for split, folder, names, word in _SETS:
         base = root / folder / folder
@@ -144,7 +142,6 @@ def palm(*, root: Path, stratify: Strata = "H") -> Recipe:
     Raises:
       UserError: a folder is missing, or a stratum is too small to be divided.
     """
-    check(stratify in ("H", "prefix"), f"--dataset.stratify must be H or prefix, not {stratify!r}.")
     folders = {"disc": root / "Disc_Masks", "atrophy": root / "Lesion_Masks" / "Atrophy"}
     images = root / "PALM-Training400"
     for folder in (images, *folders.values()):
@@ -191,10 +188,6 @@ def _halved(names: Sequence[str], strata: Sequence[str], folder: Path) -> dict[s
         sizes = ", ".join(f"{count} of {group}" for group, count in zip(groups, counts, strict=True))
         raise UserError(f"--root: the photographs of {folder} ({sizes}) are too few to be divided: {error}") from error
     return {"train": rows[train].tolist(), "val": rows[rest[val]].tolist(), "test": rows[rest[test]].tolist()}
-
-
-def _check_crop(crop: str) -> None:
-    check(crop in ("circle", "middle", "none"), f"--dataset.crop must be circle, middle or none, not {crop!r}.")
 
 
 def _read(path: Path, columns: Sequence[str]) -> pl.DataFrame:

@@ -90,7 +90,6 @@ def fundus(
         bool(sides) and set(sides) <= set(SIDES),
         f"--dataset.sides must be ('left', 'right') or one of them, like ('left',), not {sides!r}.",
     )
-    check(crop in ("circle", "middle", "none"), f"--dataset.crop must be circle, middle or none, not {crop!r}.")
     check(
         dark_and_bright is None or 0 <= dark_and_bright < 0.5,
         f"--dataset.dark_and_bright={dark_and_bright} is not a share from 0 to below 0.5.",

@@ -1,0 +1,250 @@
+"""The recipes of eyes on drawn photographs: circles, quality lists, people, labels, masks, and what is refused."""
+
+import importlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from mmcl_jax import datasets as recipes
+from mmcl_jax.cli.main import main
+from mmcl_jax.data.store import Store
+from mmcl_jax.datasets.fundus.photographs import split_people
+from mmcl_jax.errors import UserError
+from mmcl_jax.prepare.images.circle import brightness, find_circle, middle, read_eye
+from mmcl_jax.synthetic.eyes.anatomy import Camera, Eye
+from mmcl_jax.synthetic.eyes.draw import photograph
+from mmcl_jax.synthetic.eyes.findings import FINDINGS
+from mmcl_jax.synthetic.eyes.generator import generate_fundus
+
+pytest.importorskip("cv2")
+SIDE = 48
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("fundus") / "raw"
+    small = {"people": 60, "variants": 360, "chromosomes": 2, "scores": 8, "genes": 40, "missing": 0.2}
+    generate_fundus(root, **small, image_size=SIDE, aptos=30, rfmid=20, palm=24, seed=2)
+    return root
+
+
+@pytest.fixture
+def copied(raw: Path, tmp_path: Path) -> Path:
+    """A copy of the raw files, to be spoilt."""
+    return Path(shutil.copytree(raw, tmp_path / "raw"))
+
+
+def picture(eye: Eye, height: int = 120, **camera: float) -> Image.Image:
+    return Image.fromarray(photograph(eye, Camera(**camera), height, np.random.default_rng(1)).pixels)
+
+
+@pytest.mark.parametrize("height", [48, 120, 400])
+def test_a_circle_is_found_at_any_size(height: int) -> None:
+    image = picture(Eye(left=True), height)
+    box = find_circle(image)
+    assert box is not None
+    left, top, right, bottom = box
+    expected = 2 * 0.465 * height + 10
+    tolerance = max(3, 0.03 * height)
+    assert abs((right - left) - expected) < tolerance and abs((bottom - top) - expected) < tolerance
+    assert abs((left + right) / 2 - image.width / 2) < tolerance
+    assert abs((top + bottom) / 2 - image.height / 2) < tolerance
+
+
+def test_photographs_without_a_circle_are_refused_or_cropped_to_their_middle(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(90, 4, (60, 80, 3)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "lid.png")
+    with pytest.raises(UserError, match=r"lid\.png shows no round field of view"):
+        read_eye(tmp_path / "lid.png")
+    assert read_eye(tmp_path / "lid.png", otherwise="middle").shape == (80, 80, 3)
+    assert read_eye(tmp_path / "lid.png", crop="none").shape == (60, 80, 3)
+    assert brightness(tmp_path / "lid.png") is None
+    assert brightness(tmp_path / "lid.png", crop="none") == pytest.approx(89.5, abs=1)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    assert brightness(tmp_path / "broken.png") is None
+
+
+def test_the_middle_keeps_what_is_not_black() -> None:
+    values = np.zeros((40, 100, 3), np.uint8)
+    values[:, 30:70] = 200
+    square = np.asarray(middle(Image.fromarray(values)))
+    # 10 pixels beyond the nearest black columns, 29 and 70, on either side; then a square.
+    assert square.shape == (61, 61, 3)
+    assert (square[10:50, 11:51] == 200).all() and square.sum() == values.sum()
+    bright = Image.fromarray(np.full((40, 100, 3), 200, np.uint8))
+    assert middle(bright).size == (100, 100)
+
+
+def test_without_opencv_one_sentence_names_the_extra(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = importlib.import_module
+
+    def without(name: str, *more: object) -> object:
+        if name == "cv2":
+            raise ImportError(name)
+        return imported(name, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    with pytest.raises(UserError, match=r'pip install "mmcl_jax\[fundus\]"'):
+        recipes.make("fundus", raw, ())
+
+
+def test_people_are_divided_as_in_the_released_code() -> None:
+    people = [str(number) for number in range(100, 200)]
+    splits = split_people([*people, *people[:30]])
+    order = np.random.RandomState(42).permutation(np.arange(100, 200))
+    assert splits["train"] == [str(number) for number in order[:70]]
+    assert splits["val"] == [str(number) for number in order[70:80]]
+    assert splits["test"] == [str(number) for number in order[80:]]
+    first, last = str(order[0]), str(order[99])
+    kept = split_people(people, [[last, first]])
+    assert last in kept["train"] and len(kept["test"]) == 19
+    assert split_people(["9", "10"])["test"] == split_people(["10", "9"])["test"]
+
+
+@pytest.fixture(scope="module")
+def prepared(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The photographs alone: a root without genetics."""
+    root, out = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("store") / "store"
+    for name in ("left", "right", "covariates.csv"):
+        (root / name).symlink_to(raw / name)
+    options = ["--image-size", str(SIDE), "--follow-links", str(raw), "--workers", "1"]
+    command = ["prepare", "--dataset", "fundus", "--root", str(root), "--out", str(out), *options]
+    assert main(command) == 0
+    return Store.open(out)
+
+
+def keys(store: Store) -> list[str]:
+    return [key for split in store.sizes for key in store.keys(split)]
+
+
+def test_both_eyes_of_a_person_are_rows_of_one_group_in_one_split(raw: Path, prepared: Store) -> None:
+    truth = pl.read_csv(raw / "truth" / "images.csv").filter(pl.col("fault").is_null())
+    expected = {f"{side}/{file.removesuffix('.jpg')}" for file, side in truth.select("file", "eye").iter_rows()}
+    assert set(keys(prepared)) == expected
+    people: dict[str, set[str]] = {}
+    for split in prepared.sizes:
+        for key in prepared.keys(split):
+            people.setdefault(key.partition("/")[2].partition("_")[0], set()).add(split)
+    assert all(len(splits) == 1 for splits in people.values())
+    listed = split_people(list(people))
+    assert {person for person, splits in people.items() if splits == {"test"}} == set(listed["test"])
+    group = {}
+    for key, number in zip(keys(prepared), prepared.lists.group, strict=True):
+        assert group.setdefault(key.partition("/")[2].partition("_")[0], number) == number
+    assert len(set(group.values())) == len(group)
+
+
+def test_labels_are_the_traits_of_the_person(raw: Path, prepared: Store) -> None:
+    names = [label.name for label in prepared.schema.labels]
+    assert names == ["sex", "age", "sbp", "dbp", "smoking", "bmi", "side"] or set(names) == {
+        *("age", "bmi", "sbp", "dbp", "sex", "smoking", "side")
+    }
+    truth = {row["IID"]: row for row in pl.read_csv(raw / "covariates.csv").iter_rows(named=True)}
+    missing = 0
+    for split in prepared.sizes:
+        values = prepared.arrays(split)["labels"]
+        for key, row in zip(prepared.keys(split), values, strict=True):
+            person = truth[int(key.partition("/")[2].partition("_")[0])]
+            for name, value in zip(names, row, strict=True):
+                if name == "side":
+                    assert ("left", "right")[int(value)] == key.partition("/")[0]
+                elif person[name] is None:
+                    missing += 1
+                    assert np.isnan(value)
+                else:
+                    assert value == pytest.approx(person[name])
+    assert missing > 0
+
+
+def test_images_are_cropped_to_the_circle(prepared: Store) -> None:
+    images = np.asarray(prepared.arrays("train")["image"])
+    assert images.shape[1:] == (SIDE, SIDE, 3)
+    middle_rows = images[:, SIDE // 2].mean(axis=-1)
+    assert (middle_rows[:, [6, -7]] > 25).mean() > 0.95  # the eye reaches to the sides of a 4:3 photograph
+    assert images[:, [0, 0, -1, -1], [0, -1, 0, -1]].mean() < 8
+
+
+def test_without_lists_the_darkest_and_brightest_are_left_out_and_lids_are_quarantined(
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = pl.read_csv(copied / "truth" / "images.csv").filter(pl.col("eye") == "left")
+    fault = dict(truth.select("file", "fault").iter_rows())
+    (copied / "left" / "qc_paths_left.txt").unlink()
+    plain = recipes.make("fundus", copied, ("sides=('left',)",))
+    assert len(plain.rows) == len(truth)  # half a percent of so few is none
+    filtered = recipes.make("fundus", copied, ("sides=('left',)", "dark_and_bright=0.02"))
+    kept = {Path(file).name for file in filtered.rows["file"]}
+    gone = {fault[name] for name in fault if name not in kept}
+    assert gone == {"dark", "bright"}
+    lid = next(name for name in fault if fault[name] == "no circle")
+    options = ["--dataset.sides=('left',)", "--image-size", "32", "--workers", "1", "--out", str(tmp_path / "store")]
+    bare = Path(shutil.copytree(copied / "left", tmp_path / "bare" / "left")).parent
+    command = ["prepare", "--dataset", "fundus", "--root", str(bare), *options]
+    assert main(command) == 2
+    assert f"{lid} shows no round field of view" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+    assert main([*command, "--max-bad", "0.1"]) == 0
+    listed = (tmp_path / "store" / "quarantine.jsonl").read_text()
+    assert lid in listed and listed.count("\n") == 1 and "no circle" in listed
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no side": (lambda root: shutil.rmtree(root / "left"), r"left does not exist"),
+    "no photographs": (lambda root: shutil.rmtree(root / "left/photographs"), r"left has no photographs"),
+    "two folders": (
+        lambda root: shutil.copytree(root / "left/photographs", root / "left/others"),
+        r"name one folder with --dataset\.folder",
+    ),
+    "listed but absent": (
+        lambda root: (root / "left/qc_paths_left.txt").write_text("1_2.jpg\n"),
+        r"lists 1_2\.jpg, which .* does not have",
+    ),
+    "empty list": (lambda root: (root / "right/qc_paths_right.txt").write_text("\n"), r"quality list .* is empty"),
+    "no person": (
+        lambda root: (
+            (root / "left/qc_paths_left.txt").unlink(),
+            Image.new("RGB", (9, 9)).save(root / "left/photographs/nobody.png"),
+        ),
+        r"nobody\.png has no person",
+    ),
+    "no column": (
+        lambda root: (root / "covariates.csv").write_text("IID,age\n1,2\n"),
+        r"covariates\.csv has no column bmi; it needs",
+    ),
+    "person twice": (
+        lambda root: (root / "covariates.csv").write_text("IID,age,bmi,sbp,dbp,sex,smoking\n1,1,1,1,1,1,1\n" * 2),
+        r"has the person IID more than once|has the person 1 more than once",
+    ),
+    "no genotypes": (
+        lambda root: [path.unlink() for path in (root / "genotypes").iterdir()],
+        r"genotypes has no file that ends in \.bed, \.pgen, \.bgen",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_named(name: str, copied: Path) -> None:
+    spoil, sentence = BAD[name]
+    spoil(copied)
+    with pytest.raises(UserError, match=sentence):
+        recipes.make("fundus", copied, ())
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("sides=('middle',)", r"--dataset\.sides must be"),
+        ("crop=square", r"--dataset\.crop: 'square' is not of type"),
+        ("dark_and_bright=0.7", r"--dataset\.dark_and_bright=0\.7 is not a share"),
+        ("scores=nowhere", r"--dataset\.scores: neither nowhere nor .* exists"),
+        ("folder=nowhere", r"--dataset\.folder: the folder .*nowhere does not exist"),
+    ],
+)
+def test_bad_options_are_named(option: str, sentence: str, raw: Path) -> None:
+    with pytest.raises(UserError, match=sentence):
+        recipes.make("fundus", raw, (option,))
