@@ -15,10 +15,10 @@ from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
 from mmcl_jax.datasets.fundus.photographs import split_people
 from mmcl_jax.errors import UserError
+from mmcl_jax.genotypes import open_genotypes
 from mmcl_jax.prepare.images.circle import brightness, find_circle, middle, read_eye
 from mmcl_jax.synthetic.eyes.anatomy import Camera, Eye
 from mmcl_jax.synthetic.eyes.draw import photograph
-from mmcl_jax.synthetic.eyes.findings import FINDINGS
 from mmcl_jax.synthetic.eyes.generator import generate_fundus
 
 pytest.importorskip("cv2")
@@ -51,7 +51,8 @@ def test_a_circle_is_found_at_any_size(height: int) -> None:
     left, top, right, bottom = box
     expected = 2 * 0.465 * height + 10
     tolerance = max(3, 0.03 * height)
-    assert abs((right - left) - expected) < tolerance and abs((bottom - top) - expected) < tolerance
+    assert abs((right - left) - expected) < tolerance
+    assert abs((bottom - top) - expected) < tolerance
     assert abs((left + right) / 2 - image.width / 2) < tolerance
     assert abs((top + bottom) / 2 - image.height / 2) < tolerance
 
@@ -75,7 +76,8 @@ def test_the_middle_keeps_what_is_not_black() -> None:
     square = np.asarray(middle(Image.fromarray(values)))
     # 10 pixels beyond the nearest black columns, 29 and 70, on either side; then a square.
     assert square.shape == (61, 61, 3)
-    assert (square[10:50, 11:51] == 200).all() and square.sum() == values.sum()
+    assert (square[10:50, 11:51] == 200).all()
+    assert square.sum() == values.sum()
     bright = Image.fromarray(np.full((40, 100, 3), 200, np.uint8))
     assert middle(bright).size == (100, 100)
 
@@ -102,7 +104,8 @@ def test_people_are_divided_as_in_the_released_code() -> None:
     assert splits["test"] == [str(number) for number in order[80:]]
     first, last = str(order[0]), str(order[99])
     kept = split_people(people, [[last, first]])
-    assert last in kept["train"] and len(kept["test"]) == 19
+    assert last in kept["train"]
+    assert len(kept["test"]) == 19
     assert split_people(["9", "10"])["test"] == split_people(["10", "9"])["test"]
 
 
@@ -111,8 +114,9 @@ def prepared(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The photographs alone: a root without genetics."""
     root, out = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("store") / "store"
     for name in ("left", "right", "covariates.csv"):
-        (root / name).symlink_to(raw / name)
-    options = ["--image-size", str(SIDE), "--follow-links", str(raw), "--workers", "1"]
+        copy = shutil.copytree if (raw / name).is_dir() else shutil.copy
+        copy(raw / name, root / name)
+    options = ["--image-size", str(SIDE), "--workers", "1"]
     command = ["prepare", "--dataset", "fundus", "--root", str(root), "--out", str(out), *options]
     assert main(command) == 0
     return Store.open(out)
@@ -141,9 +145,7 @@ def test_both_eyes_of_a_person_are_rows_of_one_group_in_one_split(raw: Path, pre
 
 def test_labels_are_the_traits_of_the_person(raw: Path, prepared: Store) -> None:
     names = [label.name for label in prepared.schema.labels]
-    assert names == ["sex", "age", "sbp", "dbp", "smoking", "bmi", "side"] or set(names) == {
-        *("age", "bmi", "sbp", "dbp", "sex", "smoking", "side")
-    }
+    assert names == ["age", "bmi", "sbp", "dbp", "sex", "smoking"]
     truth = {row["IID"]: row for row in pl.read_csv(raw / "covariates.csv").iter_rows(named=True)}
     missing = 0
     for split in prepared.sizes:
@@ -151,9 +153,7 @@ def test_labels_are_the_traits_of_the_person(raw: Path, prepared: Store) -> None
         for key, row in zip(prepared.keys(split), values, strict=True):
             person = truth[int(key.partition("/")[2].partition("_")[0])]
             for name, value in zip(names, row, strict=True):
-                if name == "side":
-                    assert ("left", "right")[int(value)] == key.partition("/")[0]
-                elif person[name] is None:
+                if person[name] is None:
                     missing += 1
                     assert np.isnan(value)
                 else:
@@ -176,7 +176,7 @@ def test_without_lists_the_darkest_and_brightest_are_left_out_and_lids_are_quara
     fault = dict(truth.select("file", "fault").iter_rows())
     (copied / "left" / "qc_paths_left.txt").unlink()
     plain = recipes.make("fundus", copied, ("sides=('left',)",))
-    assert len(plain.rows) == len(truth)  # half a percent of so few is none
+    assert len(plain.rows) == len(truth) - 1  # half a percent of so few is none, and the brightest one
     filtered = recipes.make("fundus", copied, ("sides=('left',)", "dark_and_bright=0.02"))
     kept = {Path(file).name for file in filtered.rows["file"]}
     gone = {fault[name] for name in fault if name not in kept}
@@ -190,7 +190,85 @@ def test_without_lists_the_darkest_and_brightest_are_left_out_and_lids_are_quara
     assert not (tmp_path / "store").exists()
     assert main([*command, "--max-bad", "0.1"]) == 0
     listed = (tmp_path / "store" / "quarantine.jsonl").read_text()
-    assert lid in listed and listed.count("\n") == 1 and "no circle" in listed
+    assert lid in listed
+    assert listed.count("\n") == 1
+    assert "no circle" in listed
+
+
+@pytest.fixture(scope="module")
+def whole(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The photographs with all modalities, as the line that `mmcl generate` prints prepares them."""
+    out = tmp_path_factory.mktemp("whole") / "store"
+    options = ["--dataset.every=1", "--image-size", "32", "--workers", "1"]
+    assert main(["prepare", "--dataset", "fundus", "--root", str(raw), "--out", str(out), *options]) == 0
+    return Store.open(out)
+
+
+def person_of(key: str) -> str:
+    return key.partition("/")[2].partition("_")[0]
+
+
+def test_both_eyes_share_the_genetics_of_their_person(raw: Path, whole: Store) -> None:
+    pytest.importorskip("h5py")
+    truth = {row["IID"]: row for row in pl.read_csv(raw / "truth/people.csv", infer_schema=False).iter_rows(named=True)}
+    genotypes = open_genotypes(sorted((raw / "genotypes").glob("*.bed")), where="--genotypes")
+    calls = dict(zip(genotypes.people, genotypes.read(), strict=True))
+    scores = {}
+    for number in range(8):
+        table = pl.read_csv(raw / f"scores/PGS{number + 1:06d}.sscore", separator="\t")
+        for person, score in table.select("IID", "SCORE1_AVG").iter_rows():
+            scores.setdefault(str(person), []).append(score)
+    assert whole.schema.entries["snp"].dtype == "int8"
+    assert whole.names("pgs") == tuple(f"PGS{number:06d}" for number in range(1, 9))
+    assert set(whole.names("burden")) <= {f"GENE{number:05d}" for number in range(1, 41)}
+    assert whole.names("covariates")[:6] == ("sex", "age", "dbp", "sbp", "smoking", "bmi")
+    checked = 0
+    for split in whole.sizes:
+        read = whole.read(split, ["snp", "pgs", "burden", "covariates"])
+        for row, key in enumerate(whole.keys(split)):
+            person = truth[person_of(key)]
+            for name in ("snp", "pgs", "burden"):
+                present = read[name].present is None or bool(read[name].present[row])
+                assert present == (person[f"has_{name}"] == "1")
+            if person["has_snp"] == "1":
+                assert np.array_equal(read["snp"][row], calls[person["IID"]])
+                checked += 1
+            if person["has_pgs"] == "1":
+                assert np.allclose(read["pgs"][row], scores[person["IID"]], rtol=1e-6)
+    assert checked > 40
+
+
+def test_people_of_other_ancestry_are_listed_and_families_stay_together(raw: Path, whole: Store) -> None:
+    ancestry = dict(pl.read_csv(raw / "ancestry.tsv", separator="\t").select("IID", "EUR").iter_rows())
+    split_of = {person_of(key): split for split in whole.sizes for key in whole.keys(split)}
+    assert all(ancestry[int(person)] >= 0.99 for person in split_of)
+    pairs = pl.read_csv(raw / "truth/relatives.csv", infer_schema=False).select("one", "other").rows()
+    together = [(split_of.get(one), split_of.get(other)) for one, other in pairs]
+    assert all(first == second or None in (first, second) for first, second in together)
+    listed = (whole.directory / "quarantine.jsonl").read_text()
+    photographs = pl.read_csv(raw / "truth/images.csv").filter(pl.col("fault").is_null())["IID"].to_list()
+    assert listed.count('"ancestry"') == sum(ancestry[person] < 0.99 for person in photographs)
+
+
+def test_the_inner_cohort_has_every_modality(raw: Path, whole: Store, tmp_path: Path) -> None:
+    options = ["--dataset.every=2", "--image-size", "32", "--workers", "1", "--cohort", "inner"]
+    out = tmp_path / "inner"
+    assert main(["prepare", "--dataset", "fundus", "--root", str(raw), "--out", str(out), *options]) == 0
+    inner = Store.open(out)
+    truth = pl.read_csv(raw / "truth/people.csv", infer_schema=False)
+    whole_people = truth.filter(pl.all_horizontal(pl.col("has_snp", "has_pgs", "has_burden") == "1"))["IID"]
+    assert set(keys(inner)) == {key for key in keys(whole) if person_of(key) in set(whole_people)}
+    assert inner.schema.entries["snp"].shape == (180,)
+    assert not any(inner.schema.entries[name].optional for name in ("image", "snp", "pgs", "burden"))
+
+
+def test_withdrawn_people_leave_the_store(copied: Path, tmp_path: Path) -> None:
+    person = sorted(split_people([str(1_000_001 + 7 * index) for index in range(60)])["train"])[0]
+    (copied / "withdrawn.txt").write_text(f"{person}\n")
+    recipe = recipes.make("fundus", copied, ("every=1",))
+    assert recipe.splits is not None
+    assert not any(person_of(key) == person for listed in recipe.splits.values() for key in listed)
+    assert recipe.fields["withdrawn"] == (copied / "withdrawn.txt",)
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -148,7 +148,9 @@ def palm(*, root: Path, stratify: Strata = "H") -> Recipe:
         check(folder.is_dir(), f"--root: the folder {folder} does not exist.")
     names = sorted(path.stem for path in images.glob("*.jpg"))
     check(bool(names), f"--root: {images} has no photographs; their names end in .jpg.")
-    strata = [name[:1] if stratify == "prefix" else "H" if name.startswith("H") else "others" for name in names]
+    strata = [name[:1] for name in names]
+    if stratify == "H":
+        strata = ["H" if stratum == "H" else "" for stratum in strata]
     classes = {"none": 255}
     return Recipe(
         name="palm",
@@ -185,7 +187,7 @@ def _halved(names: Sequence[str], strata: Sequence[str], folder: Path) -> dict[s
         val, test = next(StratifiedShuffleSplit(1, test_size=0.5, random_state=43).split(rest, stratum[rest]))
     except ValueError as error:
         groups, counts = np.unique(stratum, return_counts=True)
-        sizes = ", ".join(f"{count} of {group}" for group, count in zip(groups, counts, strict=True))
+        sizes = ", ".join(f"{count} of {group or 'the others'}" for group, count in zip(groups, counts, strict=True))
         raise UserError(f"--root: the photographs of {folder} ({sizes}) are too few to be divided: {error}") from error
     return {"train": rows[train].tolist(), "val": rows[rest[val]].tolist(), "test": rows[rest[test]].tolist()}
 

@@ -14,7 +14,7 @@ root/withdrawn.txt                      people who have withdrawn, one per line
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,11 @@ from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.datasets.fundus.photographs import SIDES, photographs, split_people
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.images.circle import Crop, opencv, read_eye
+from mmcl_jax.prepare.join.keys import canonical
+from mmcl_jax.prepare.join.people import People
+from mmcl_jax.prepare.join.people import relatives as relatives_of
 from mmcl_jax.prepare.recipe import Recipe, Step
+from mmcl_jax.prepare.request import Ancestry, Request
 from mmcl_jax.prepare.sources import INPUTS, read_sources
 from mmcl_jax.prepare.table.cells import canonical_integers
 
@@ -51,6 +55,7 @@ def fundus(
     min_carriers: float = 1,
     covariates: Path | None = None,
     relatives: Path | None = None,
+    kinship: float = Request.kinship,
     ancestry: Path | None = None,
     withdrawn: Path | None = None,
 ) -> Recipe:
@@ -59,10 +64,10 @@ def fundus(
     A row is a photograph, `group` is its person, and both eyes share the person's `snp` (genotypes), `pgs` (scores),
     `burden` and `covariates`, any of which a person may lack (`--cohort inner` keeps people who have all of them). A
     modality whose files do not exist is left out, and the card says so. Labels are the numbers `age`, `bmi`, `sbp` and
-    `dbp` and the binary `sex` (1 for men) and `smoking` from the table of covariates, and `side`.
+    `dbp` and the binary `sex` (1 for men) and `smoking` from the table of covariates.
 
-    People are divided 70/10/20 as in the released code. Where there is a table of relatives, a family is in one split,
-    which the released code does not see to.
+    People of European ancestry who have not withdrawn are divided 70/10/20 as in the released code. Where there is a
+    table of relatives, a family is in one split, which the released code does not see to.
 
     Args:
       root: the folder of all files, as above.
@@ -80,6 +85,7 @@ def fundus(
       min_carriers: of a gene: a number of people from 1 on, or a share below 1.
       covariates: a table with the column IID.
       relatives: a table of KING.
+      kinship: pairs of a lower coefficient are no relatives.
       ancestry: a table with the columns IID and EUR; people below .99 are left out.
       withdrawn: a list of people.
 
@@ -123,9 +129,10 @@ def fundus(
     else:
         rows = rows.join(_traits(paths["covariates"]), on="person", how="left", maintain_order="left")
     steps.append(Step(f"photographs of {rows['person'].n_unique():,} people", len(rows), len(rows)))
-    people = split_people(rows["person"].to_list())
+    fields = _lists(paths, kinship)
+    people = _divided(rows["person"].unique(maintain_order=True).to_list(), fields)
     split_of = {person: split for split, members in people.items() for person in members}
-    of_row = [split_of[person] for person in rows["person"]]
+    of_row = [split_of.get(person, "") for person in rows["person"]]
     return Recipe(
         name="fundus",
         rows=rows,
@@ -138,12 +145,11 @@ def fundus(
                 "file": Declared(role="image"),
                 "person": Declared(role="group", verbatim=True),
                 **labels,
-                "side": Declared(role="label", kind="categorical", categories=SIDES),
             },
             others="ignore",
         ),
         entries=read_sources(entries, "--dataset: entries", INPUTS),
-        fields={name: paths[name] for name in ("relatives", "ancestry", "withdrawn") if paths[name] is not None},
+        fields=fields,
         required=("image",),
         splits={
             split: [key for key, own in zip(rows["photograph"], of_row, strict=True) if own == split]
@@ -161,6 +167,36 @@ def _path(root: Path, name: str, given: Path | None, usual: str) -> Path | None:
     path = given if given.exists() else root / given
     check(path.exists(), f"--dataset.{name}: neither {given} nor {root / given} exists.")
     return path
+
+
+def _lists(paths: Mapping[str, Path | None], kinship: float) -> dict[str, Any]:
+    """Return the fields of a request that name lists of people."""
+    fields: dict[str, Any] = {}
+    if (path := paths["relatives"]) is not None:
+        fields |= {"relatives": path, "kinship": kinship}
+    if (path := paths["ancestry"]) is not None:
+        fields["ancestry"] = Ancestry(file=path, column="EUR")
+    if (path := paths["withdrawn"]) is not None:
+        fields["withdrawn"] = (path,)
+    return fields
+
+
+def _divided(people: Sequence[str], fields: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the people of each split, without those whom the lists exclude.
+
+    Raises:
+      UserError: a list cannot be read, or nobody is left.
+    """
+    lists = People.read(Request(**fields))
+    names = canonical(pl.Series(people, dtype=pl.String))
+    kept = [person for person, name in zip(people, names, strict=True) if not lists.excluded(name)]
+    check(bool(kept), "--root: no person with a photograph is of the ancestry and has not withdrawn.")
+    families: dict[int, list[str]] = {}
+    if "relatives" in fields:
+        numbers, _ = relatives_of(fields["relatives"], fields["kinship"], canonical(pl.Series(kept, dtype=pl.String)))
+        for person, number in zip(kept, numbers.tolist(), strict=True):
+            families.setdefault(number, []).append(person)
+    return split_people(kept, list(families.values()))
 
 
 def _entries(paths: Mapping[str, Path | None], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ Box = tuple[int, int, int, int]  # left, top, right and bottom, in pixels of the
 Crop = Literal["circle", "middle", "none"]
 LONGEST = 256  # pixels of the longer side of the image in which the circle is found
 BLUR, DISTANCE = 3, 6  # side of the median filter, distance of circles: 25 and 50 of a photograph's 2,048 pixels
-VOTES = 30  # edge pixels that speak for a circle, of some 600
+VOTES = 20  # edge pixels that speak for a circle, of some 600
 MARGIN = 5  # pixels of the file around the circle
 BUFFER, BLACK = 10, 10  # pixels around the middle; mean of a column that counts as black
 

@@ -72,7 +72,7 @@ def write_palm(root: Path, images: int, height: int, seed: int) -> None:
     counts = {"H": 0, "N": 0, "P": 0}
     for number in range(images):
         random = np.random.default_rng((seed, 22, number))
-        group = "H" if number % 8 == 3 else "N" if random.random() < 0.43 else "P"
+        group = "H" if number % 5 == 3 else "N" if random.random() < 0.43 else "P"
         counts[group] += 1
         eye = _someone(random, darker=0.6)
         if group != "N":

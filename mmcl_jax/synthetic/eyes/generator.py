@@ -144,7 +144,7 @@ def _write_photographs(root: Path, people: People, height: int, seed: int) -> No
 def _faulty(pixels: np.ndarray, fault: str, random: np.random.Generator) -> np.ndarray:
     """Return a photograph with a fault."""
     if fault == "dark":
-        return (0.25 * pixels).astype(np.uint8)
+        return (0.4 * pixels).astype(np.uint8)
     if fault == "bright":
         return np.where(pixels > 24, np.clip(160 + 0.9 * pixels.astype(np.float32), 0, 255), pixels).astype(np.uint8)
     if fault == "no circle":  # the lid is closed
