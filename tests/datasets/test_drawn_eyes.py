@@ -199,6 +199,13 @@ def test_traits_reach_the_eye() -> None:
         body = {"age": 57.0, "sbp": 138.0, "bmi": 27.0, **{n: v for n, v in more.items() if n not in TRAITS}}
         return of_traits(traits, np.random.default_rng(0), left=True, male=True, **body)
 
+    def pallor(smoker: bool) -> float:
+        body = {"age": 57.0, "sbp": 138.0, "bmi": 27.0}
+        traits = dict.fromkeys(TRAITS, 0.0)
+        return of_traits(traits, np.random.default_rng(0), left=True, male=True, smoker=smoker, **body).pallor
+
+    assert pallor(smoker=True) > pallor(smoker=False)
+
     usual = made()
     assert made(cup=2).cup > usual.cup
     assert made(calibre=2).artery > usual.artery

@@ -106,7 +106,15 @@ def exudates(count: int) -> Marks:
 
 
 def of_traits(
-    traits: dict[str, float], random: np.random.Generator, *, left: bool, age: float, sbp: float, bmi: float, male: bool
+    traits: dict[str, float],
+    random: np.random.Generator,
+    *,
+    left: bool,
+    age: float,
+    sbp: float,
+    bmi: float,
+    male: bool,
+    smoker: bool = False,
 ) -> Eye:
     """Return the eye of a person, with some variation that the other eye does not share.
 
@@ -118,6 +126,7 @@ def of_traits(
       sbp: systolic blood pressure in mmHg, which narrows arteries.
       bmi: body mass index in kg/m2, which widens veins.
       male: whether the person is a man, whose disc is a little larger.
+      smoker: whether the person smokes, which makes the disc paler.
     """
     own = {name: traits[name] + 0.25 * random.standard_normal() for name in TRAITS}
     calibre = float(np.exp(0.2 * own["calibre"]))
@@ -128,8 +137,9 @@ def of_traits(
         left=left,
         disc=float(0.165 * np.exp(0.06 * random.standard_normal() + (0.035 if male else -0.035))),
         cup=float(np.clip(0.43 + 0.13 * own["cup"], 0.12, 0.86)),
-        artery=float(0.03 * calibre * np.exp(-0.11 * pressure)),
-        vein=float(0.041 * calibre * np.exp(0.07 * (bmi - 27) / 4.5)),
+        pallor=float(np.clip(0.1 + 0.08 * random.standard_normal() + 0.45 * smoker, 0, 1)),
+        artery=float(0.03 * calibre * np.exp(-0.17 * pressure)),
+        vein=float(0.041 * calibre * np.exp(0.14 * (bmi - 27) / 4.5)),
         tortuosity=float(np.clip(np.exp(0.55 * own["tortuosity"]), 0.15, 2.6)),
         pigment=own["pigment"],
         tessellation=float(np.clip(0.3 - 0.18 * own["pigment"] + 0.06 * old, 0, 0.9)),

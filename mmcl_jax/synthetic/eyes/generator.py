@@ -39,8 +39,8 @@ def generate_fundus(
     Six traits are visible in the photographs: the size of the cup of the optic disc, the calibre and the tortuosity of
     vessels, pigment, drusen, and leakage (haemorrhages and exudates). Each depends on two variants, one score and two
     genes, on covariates, and on chance; pigment also depends on where a person's ancestors lived, which genetic
-    components show. Age, blood pressure, body mass index and sex change the lens, the arteries, the veins and the
-    disc; smoking is seen through drusen and vessels alone. Other variants, scores and genes mean nothing, but variants
+    components show. Age changes the lens, blood pressure the arteries, body mass index the veins, and sex and smoking the
+    size and the colour of the disc. Other variants, scores and genes mean nothing, but variants
     lie in blocks of linkage.
 
     `truth/causes.csv` has the planted effects, `truth/linkage.csv` the variants with r2 of .05 or more with a causal
@@ -131,6 +131,7 @@ def _write_photographs(root: Path, people: People, height: int, seed: int) -> No
                 sbp=float(covariates["sbp"][index]),
                 bmi=float(covariates["bmi"][index]),
                 male=bool(covariates["sex"][index]),
+                smoker=bool(covariates["smoking"][index]),
             )
             pixels, fault = photograph(eye, camera, height, own).pixels, faults.get(place, "")
             name = f"{iids[index]}_{field}_{visit}_0.jpg"
