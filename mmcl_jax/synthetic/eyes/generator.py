@@ -39,9 +39,9 @@ def generate_fundus(
     Six traits are visible in the photographs: the size of the cup of the optic disc, the calibre and the tortuosity of
     vessels, pigment, drusen, and leakage (haemorrhages and exudates). Each depends on two variants, one score and two
     genes, on covariates, and on chance; pigment also depends on where a person's ancestors lived, which genetic
-    components show. Age changes the lens, blood pressure the arteries, body mass index the veins, and sex and smoking the
-    size and the colour of the disc. Other variants, scores and genes mean nothing, but variants
-    lie in blocks of linkage.
+    components show. Age changes the lens, blood pressure the arteries, body mass index the veins, and sex and smoking
+    the size and the colour of the disc. Other variants, scores and genes mean nothing, but variants lie in blocks of
+    linkage.
 
     `truth/causes.csv` has the planted effects, `truth/linkage.csv` the variants with r2 of .05 or more with a causal
     one, `truth/people.csv` the traits of people, `truth/relatives.csv` pairs of relatives, and `truth/images.csv` the
