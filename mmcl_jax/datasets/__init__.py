@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.datasets.cardiac.recipe import cardiac
 from mmcl_jax.datasets.dvm.recipe import dvm
+from mmcl_jax.datasets.fundus.downstream import aptos, palm, rfmid
+from mmcl_jax.datasets.fundus.recipe import fundus
 from mmcl_jax.datasets.measured import measured
 from mmcl_jax.datasets.membranes import membranes
 from mmcl_jax.datasets.multabench.recipe import multabench
@@ -28,6 +30,10 @@ RECIPES.register("tfds")(tfds_images)
 RECIPES.register("measured")(measured)
 RECIPES.register("membranes")(membranes)
 RECIPES.register("multabench")(multabench)
+RECIPES.register("fundus")(fundus)
+RECIPES.register("aptos")(aptos)
+RECIPES.register("rfmid")(rfmid)
+RECIPES.register("palm")(palm)
 
 
 def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe:

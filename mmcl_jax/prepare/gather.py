@@ -77,7 +77,7 @@ def gather(
     Raises:
       UserError: something is wrong with the input; the message names the file, row or column.
     """
-    main, tables = main_table(request), Keys(request.limits)
+    main, tables = main_table(request, recipe), Keys(request.limits, recipe.tables if recipe else {})
     alone = not (request.entries or request.targets)
     if recipe is not None or main.request.table is not None:
         rows = understand(main.request, recipe, quarantine, tables=tables, alone=alone, entry=main.table)

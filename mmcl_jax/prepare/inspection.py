@@ -272,7 +272,7 @@ def _undivided(rows: Rows, kept: np.ndarray, alike: np.ndarray | None) -> tuple[
 
 def _remedy(rows: Rows, request: Request, recipe: Recipe | None, ids: Mapping[str, list[str]] | None) -> str:
     """Return a phrase that says how every class gets a row in every split."""
-    if recipe is not None and ids is recipe.splits and ids is not None:
+    if recipe is not None and recipe.splits is not None and not request.split_ids:
         return f"the data set {recipe.name} divides its rows in this way"
     column = rows.named("split")
     if ids is not None or column:

@@ -30,7 +30,7 @@ from mmcl_jax.prepare.images.pixels import Pixels, decode_rows
 from mmcl_jax.prepare.inspection import inspect
 from mmcl_jax.prepare.leaks import near_groups
 from mmcl_jax.prepare.like import open_like
-from mmcl_jax.prepare.recipe import Recipe
+from mmcl_jax.prepare.recipe import Recipe, joined_with
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import template
 from mmcl_jax.progress import Bar
@@ -68,7 +68,8 @@ def prepare(
     """
     check(not out.exists(), f"{out} exists already; choose another --out, or remove it first.")
     request, like = open_like(request)
-    quarantine = request.quarantine()
+    asked, request = request, joined_with(request, recipe)
+    quarantine = request.quarantine(recipe.required if recipe else ())
     # Workers of Beam on other machines have other working directories.
     partial = (out.absolute() if beam else out).with_name(f".{out.name}.partial")
     engine: Engine = Beam(beam, partial / _SCRATCH, workers) if beam else Processes(workers)
@@ -133,7 +134,7 @@ def prepare(
             shutil.rmtree(partial / folder, ignore_errors=True)
         (partial / "request.sha256").unlink()
         made_by = {
-            "request": request.to_json(),
+            "request": asked.to_json(),
             "recipe": {"name": recipe.name, "options": list(recipe.options)} if recipe else None,
         }
         writing.finish(partial, made_by=made_by)
@@ -151,7 +152,8 @@ def preview(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings
       UserError: something is wrong with the tables; the message names the file, row or column.
     """
     request, like = open_like(request)
-    quarantine = request.quarantine()
+    request = joined_with(request, recipe)
+    quarantine = request.quarantine(recipe.required if recipe else ())
     gathered = gather(request, recipe, quarantine, like)
     rows = gathered.rows
     inspected = inspect(gathered, rows.left(quarantine), request, recipe, like=like)
@@ -183,12 +185,15 @@ def _identity(request: Request, recipe: Recipe | None, gathered: GatheredEntries
     contents: dict[str, Any] = {**request.to_json(), "version": __version__, "source": rows.source, "keys": rows.keys}
     if isinstance(request.images, ImageArrays):
         contents["images"] = request.images.fingerprint()
+    in_memory = {} if recipe is None else recipe.tables
     if recipe is not None:
         contents["read"] = _named(recipe.read)
+        contents["tables"] = [frame.hash_rows().to_list() for frame in in_memory.values()]
     for source in (*request.entries.values(), *request.targets.values()):
         for path in source.read_files():
-            stat = path.stat()
-            contents[str(path)] = [stat.st_size, stat.st_mtime_ns]
+            if path not in in_memory:
+                stat = path.stat()
+                contents[str(path)] = [stat.st_size, stat.st_mtime_ns]
     digest = hashlib.sha256(repr(contents).encode())
     for column in rows.columns:
         digest.update(column.values.hash().to_numpy().tobytes())

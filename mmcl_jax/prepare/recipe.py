@@ -3,12 +3,15 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from mmcl_jax.data.table.declaration import Declaration
+from mmcl_jax.errors import check
+from mmcl_jax.prepare.request import Request
+from mmcl_jax.prepare.sources import Source
 
 # Reads an image file as `[H, W, C]` of any real type, or raises `UserError` with the reason why it cannot be used.
 Reader = Callable[[Path], np.ndarray]
@@ -38,6 +41,11 @@ class Recipe:
       steps: by which the rows were joined and cleaned.
       image_size: default (height, width) to store; images that all have one smaller size keep it.
       read: reader of image files that the ordinary readers cannot read; a module's function, for worker processes.
+      entries: further entries, which are joined to the rows as those of a request are.
+      targets: further targets, likewise.
+      tables: data frames that entries and targets name as their `file`; the path is how messages name them.
+      fields: further fields of the request, unless the request sets them.
+      required: names of entries that no row may lack, though the cohort is `outer`.
     """
 
     name: str
@@ -50,4 +58,31 @@ class Recipe:
     steps: tuple[Step, ...] = ()
     image_size: tuple[int, int] | None = None
     read: Reader | None = None
+    entries: Mapping[str, Source] = dataclasses.field(default_factory=dict)
+    targets: Mapping[str, Source] = dataclasses.field(default_factory=dict)
+    tables: Mapping[Path, pl.DataFrame] = dataclasses.field(default_factory=dict)
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    required: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+
+
+def joined_with(request: Request, recipe: Recipe | None) -> Request:
+    """Return the request with the entries, targets and further fields of the recipe; its own fields come first.
+
+    Raises:
+      UserError: both have an entry or target of one name.
+    """
+    if recipe is None:
+        return request
+    for key in ("entries", "targets"):
+        for name in getattr(request, key):
+            twice = f"--request: {key}: the data set {recipe.name} has {name!r} itself; rename yours."
+            check(name not in {**recipe.entries, **recipe.targets}, twice)
+    default = Request()
+    fields: dict[str, Any] = {
+        name: value for name, value in recipe.fields.items() if getattr(request, name) == getattr(default, name)
+    }
+    both: dict[str, Any] = {key: {**getattr(recipe, key), **getattr(request, key)} for key in ("entries", "targets")}
+    if recipe.image_columns and any(both.values()):
+        fields["images"] = recipe.images  # which masks belong to
+    return dataclasses.replace(request, **fields, **both)

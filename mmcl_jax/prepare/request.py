@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -185,10 +185,10 @@ class Request:
         """Return whether rows without this entry are left out in any cohort."""
         return name in self.entries and self.entries[name].required
 
-    def quarantine(self) -> Quarantine:
-        """Return an empty quarantine, which is told the entries that rows may lack."""
+    def quarantine(self, required: Collection[str] = ()) -> Quarantine:
+        """Return an empty quarantine, which is told the entries that rows may lack; `required` are further ones."""
         several = bool(self.entries or self.targets)
-        required = [name for name in self.entries if self.requires(name)]
+        required = [*required, *(name for name in self.entries if self.requires(name))]
         return Quarantine(outer=several and self.cohort == "outer", required=required)
 
     def declaration(self, base: Declaration | None = None) -> Declaration:

@@ -70,7 +70,7 @@ _TAKES = {
     "number": (*_TABLE, "column"),
     "multi-label": (*_TABLE, "column", "between"),
     "numbers": (*_TABLE, "column"),
-    "mask": (*_FILES, "of", "classes", "max_pixels", "max_voxels"),
+    "mask": (*_FILES, "of", "classes", "empty", "max_pixels", "max_voxels"),
     "boxes": (*_TABLE, "of", "column", "categories"),
 }
 _PATHS = ("file", "folder", "names", "keys", "vocabulary", "variants")
@@ -130,6 +130,7 @@ class Source:
       categories: of a class, of an ordinal target (lowest first), or of the class of boxes.
       between: the text between the labels in a cell of a multi-label target.
       classes: the pixel value of every class of a mask; by default every value that occurs is a class.
+      empty: whether a row without a file of the mask has a mask of the first class alone, rather than none.
       vocabulary: a tokenizer.json, or a vocab.txt of word pieces; by default byte pairs are fitted on training rows.
       vocabulary_size: largest size of a fitted vocabulary.
       length: largest number of tokens that are kept of a text; by default all of them.
@@ -174,6 +175,7 @@ class Source:
     categories: tuple[str, ...] = ()
     between: str = ""
     classes: tuple[tuple[str, int], ...] = ()
+    empty: bool = False
     vocabulary: Path | None = None
     vocabulary_size: int = 8000
     length: int | None = None
@@ -352,7 +354,7 @@ def _value(name: str, raw: Any, where: str) -> Any:
         texts = typed(tuple[_Text, ...], texts, where)
         check(len(set(texts)) == len(texts), f"{where}: {listed(texts)} contains a text twice.")
         return texts
-    if name in ("required", "antialias"):
+    if name in ("required", "antialias", "empty"):
         return typed(bool, raw, where)
     if name == "size":
         lengths = typed(tuple[int, ...], [raw] if isinstance(raw, int) else raw, where)

@@ -22,7 +22,7 @@ def generate(name: str, *, out: AnyPath, options: Mapping[str, Any] | Sequence[s
     The same from the command line: `mmcl generate NAME --out OUT --dataset.KEY=VALUE`.
 
     Args:
-      name: "dvm" or "cardiac", whose format it is, or "membranes".
+      name: "dvm", "cardiac" or "fundus", whose format it is, or "membranes".
       out: the folder to make.
       options: of the generator, by name; `mmcl generate --help` lists them.
 
@@ -36,9 +36,10 @@ def generate(name: str, *, out: AnyPath, options: Mapping[str, Any] | Sequence[s
     check(not folder.exists(), f"{folder} exists already; choose another --out, or remove it first.")
     check_folder(folder, "--out")
     with atomic(folder) as partial:
-        recipes.call(GENERATORS, name, texts, root=partial)
+        suggested = recipes.call(GENERATORS, name, texts, root=partial) or ()
     known = recipes.RECIPES.options(name)
     shared = "".join(f" --dataset.{word}" for word in texts if word.partition("=")[0] in known)
+    shared += "".join(f" {visible(word)}" for word in suggested)
     root = visible(shlex.quote(str(folder)))
     print(
         f"Written to {visible(folder)}. Next: mmcl prepare --dataset {name} --root {root}{shared} --out stores/{name}"

@@ -212,6 +212,9 @@ def _decode_row(job: DecodeJob, names: Names, out: np.ndarray, sizes: list[tuple
       Unusable: an image cannot be used.
     """
     channels = job.shape[-1]
+    if job.kind == "mask" and not any(names):  # a mask of the first class alone
+        out[...] = 0
+        return
     for index, name in enumerate(names):
         image, size = job.image(name)
         sizes.append(size)

@@ -36,6 +36,7 @@ class ImageSource:
       duplicates: "keep" or "quarantine", for rows whose pixels equal those of an earlier row.
       of: the name of the image that a mask belongs to.
       values: the pixel values of the classes of a mask.
+      empty: whether a row with its image but without a mask, whose name is "", has a mask of the first class alone.
       read: the function that reads a file, in place of the readers of this package.
       memory: images in memory in place of files; `names` are their indices.
     """
@@ -55,6 +56,7 @@ class ImageSource:
     duplicates: str
     of: str = ""
     values: tuple[int, ...] = ()
+    empty: bool = False
     read: Reader | None = None
     memory: ImageArrays | None = None
 
@@ -171,6 +173,7 @@ def _mask(entry: Joined, images: Mapping[str, ImageSource], keys: list[str]) -> 
         duplicates="keep",
         of=image.name,
         values=tuple(value for _, value in entry.source.classes),
+        empty=entry.source.empty,
     )
 
 
@@ -180,4 +183,5 @@ def _names(entry: Joined, keys: list[str]) -> list[tuple[str, ...]]:
         columns = [text_of(entry.content.frame[name]).fill_null("").to_list() for name in entry.source.column]
         return [() if row < 0 else tuple(column[row] for column in columns) for row in entry.at]
     assert isinstance(entry.content, dict)
-    return [() if row < 0 else (entry.content[key],) for row, key in zip(entry.at, keys, strict=True)]
+    # The name of an empty mask is "".
+    return [() if row < 0 else (entry.content.get(key, ""),) for row, key in zip(entry.at, keys, strict=True)]

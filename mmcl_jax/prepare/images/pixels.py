@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -99,11 +100,11 @@ def decode_rows(
         )
     lacking = rows.lacking(quarantine, source.of) if of is not None else np.zeros(len(rows.keys), bool)
     left = [row for row in rows.left(quarantine) if source.names[row] and not lacking[row]]
-    for row in left:
+    for row in () if source.empty else left:
         if not all(source.names[row]):
             reason = f"{source.name!r} of {rows.keys[row]!r} lacks an image: one of its cells is empty."
             rows.leave_out(row, quarantine, "missing image", reason, entry=source.entry)
-    to_decode = np.array([row for row in left if all(source.names[row])], int)
+    to_decode = np.array([row for row in left if source.empty or all(source.names[row])], int)
     check(len(to_decode) > 0, f"{rows.source} has no row left with {source.what} to read.")
     names = [source.names[row] for row in to_decode]
     job = _job(source, request, names, of)
@@ -153,7 +154,7 @@ def decode_rows(
         rows=to_decode,
         decoded=decoded,
         entry=entry,
-        files=len(names) * per_row,
+        files=sum(map(bool, itertools.chain.from_iterable(names))),
         array=array,
         thumbs=folder / "thumb.npy",
         bad_rows=np.flatnonzero(rows.lacking(quarantine, source.name)),

@@ -154,7 +154,8 @@ def join(
         _keep_cohort(request, rows, inputs, quarantine)
     entries = {}
     for name, (content, index) in opened.items():
-        at = np.array([index.get(key, -1) if key else -1 for key in rows.keys], int)
+        absent = 0 if sources[name].empty else -1  # a row of a mask that may be empty has it in any case
+        at = np.array([index.get(key, absent) if key else -1 for key in rows.keys], int)
         entries[name] = Joined(
             name=name, source=sources[name], where=where[name], content=content, at=at, used=used[name]
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import check
+from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import COLUMNS, PICTURES, Source
 
@@ -29,17 +30,21 @@ class Main:
         return self.request.key_column or ""
 
 
-def main_table(request: Request) -> Main:
+def main_table(request: Request, recipe: Recipe | None = None) -> Main:
     """Return the main table: `table` or, without it, the table of the first entry that is a table or read from one.
 
-    If no entry is read from a table, `Main.request` has no table, and rows are keys alone.
+    The rows of a recipe are the main table. If no entry is read from a table, `Main.request` has no table, and rows are
+    keys alone.
 
     Raises:
       UserError: the main table has no key by which other entries could be joined to it.
     """
     sources = {**request.entries, **request.targets}
+    features = recipe is None or _has_features(request, recipe)
     if not sources:
-        return Main(request=request, table="table", image="image")
+        return Main(request=request, table="table" if features else "", image="image")
+    if recipe is not None:
+        return _of_recipe(request, recipe)
     simple = dataclasses.replace(request, entries={}, targets={})
     image = "image" if request.images is not None else ""
     if request.table is not None:
@@ -70,6 +75,21 @@ def main_table(request: Request) -> Main:
     columns[key] = dataclasses.replace(columns.get(key, Declared()), role="identifier", verbatim=False)
     simple = dataclasses.replace(simple, key_column=key, schema=dataclasses.replace(schema, columns=columns))
     return Main(request=simple, table=name, image=image)
+
+
+def _of_recipe(request: Request, recipe: Recipe) -> Main:
+    """Return the rows of a recipe as the main table; its columns form an entry if any of them is a feature."""
+    keys = request.declaration(recipe.declaration).named("identifier")
+    check(bool(keys), f"--request: the data set {recipe.name} has no key column, so that no entry can be joined to it.")
+    simple = dataclasses.replace(request, entries={}, targets={}, key_column=keys[0])
+    table = "table" if _has_features(request, recipe) else ""
+    return Main(request=simple, table=table, image="image" if recipe.image_columns else "")
+
+
+def _has_features(request: Request, recipe: Recipe) -> bool:
+    """Return whether any column of a recipe may be a feature."""
+    declaration = request.declaration(recipe.declaration)
+    return bool(declaration.named("feature")) or declaration.others != "ignore"
 
 
 def _first(request: Request) -> tuple[str, Source]:

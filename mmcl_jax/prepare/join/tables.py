@@ -1,6 +1,7 @@
 """Tables with a key column, each read once, however many entries come from it."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +49,10 @@ class Keys(Tables):
       twice: the keys that occur in several rows of a file, by file.
     """
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
-        """Start with no file read."""
+    def __init__(self, limits: Limits = LIMITS, frames: Mapping[Path, pl.DataFrame] | None = None) -> None:
+        """Start with no file read; `frames` are read in place of the files of these names."""
         super().__init__(limits)
+        self._frames = frames or {}
         self.totals: dict[str, int] = {}
         self.twice: dict[str, list[str]] = {}
 
@@ -85,7 +87,7 @@ class Keys(Tables):
         check(name != "", f"{where}: name the key column of {source.file} with key or key_column.")
         columns = (name,) if alone else ()
         table = self.read(
-            source.file,
+            self._frames.get(source.file, source.file),
             separator=source.separator,
             encoding=source.encoding,
             columns=columns,
