@@ -2,7 +2,8 @@
 
 collapse      the embeddings of a view are nearly one point: their `deviation` is below `COLLAPSED`
 columns       no gradient reached a column of a table in the last five logged steps
-norm          the norm of the gradient or of the parameters exceeds 100 times its median over the logged steps before
+norm          the norm of the gradient or of the parameters exceeds 100 times its median over the logged steps before,
+              for which the first parameters count as five steps
 temperature   a learned temperature is at its bound, where it gets no gradient
 """
 
@@ -83,6 +84,7 @@ class Faults:
       on: kinds that end the training (`config.stop.on`).
       start: step that the training starts from; records of later steps are removed, since those steps are repeated.
       log: prints a line.
+      norm: of the parameters before the first step; None if it is not known.
     """
 
     def __init__(
@@ -94,9 +96,12 @@ class Faults:
         on: Sequence[str],
         start: int,
         log: Callable[[str], None],
+        norm: float | None = None,
     ) -> None:
         self._path, self._columns, self._bounds, self._on, self._log = directory / FILE, columns, bounds, on, log
         self._values: dict[str, list[float]] = {name: [] for name in _NORMS}  # sorted
+        if norm is not None and math.isfinite(norm):
+            self._values["parameter_norm"] = [norm] * _FEWEST
         self._without: Counter[str] = Counter()  # logged steps in a row without a gradient, by column
         self._present: set[tuple[Kind, str]] = set()
         self._writes, self._sums = is_primary(), Sums()

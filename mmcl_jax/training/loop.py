@@ -239,10 +239,12 @@ def pretrain(
             table: [column.name for column in encoding.schema.columns] for table, encoding in inputs.tables.items()
         }
         bounds, on = experiment.objective.bounds, config.stop.on
-        faults = Faults(workdir, columns=columns, bounds=bounds, on=on, start=step, log=log)
+        norm = parameter_norm(experiment)
+        faults = Faults(
+            workdir, columns=columns, bounds=bounds, on=on, start=step, log=log, norm=float(norm(state.params))
+        )
         metric_log = MetricLog(workdir, skips, faults, config, start=step, clock=clock, speed=speed, log=log)
         resources.callback(lambda: metric_log.close(finished=status.finished))
-        norm = parameter_norm(experiment)
         recording = Profile(profile, workdir, start=step, total=batches.steps, writes=primary, log=log)
         resources.callback(recording.close)
         estimate = TimeEstimate(first=step, steps=batches.steps, epochs=config.epochs, log=log)

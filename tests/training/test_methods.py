@@ -167,6 +167,21 @@ def test_a_stopped_run_keeps_target_and_queue(
 
 
 @pytest.mark.core
+def test_a_learning_rate_that_explodes_and_a_temperature_at_its_bound_are_reported(small, tmp_path: Path) -> None:
+    """From the first step on, in one real training: both are in the record, and each is told once."""
+    wrong = ["schedule.learning_rate=1e4", "objective.0.temperature=0.01", "objective.0.learn_temperature=True"]
+    lines: list[str] = []
+    pretrain(small("mmcl", *wrong, "batch_size=256"), tmp_path / "run", log=lines.append)
+    began = {fault.kind: fault for fault in reversed(read_faults(tmp_path / "run")) if not fault.ended}
+    assert began["norm"].name == "parameter_norm"
+    assert began["norm"].value > 1000
+    assert began["temperature"].name == "clip/image-table"
+    assert (began["norm"].step, began["temperature"].step) == (1, 1)
+    assert sum(" exploded to " in line for line in lines) == 1
+    assert sum("no longer trained" in line for line in lines) == 1
+
+
+@pytest.mark.core
 def test_collapse_is_reported(small, tmp_path: Path) -> None:
     """VICReg without what keeps embeddings apart: the last layer's bias is all that is left of them."""
     pull = ["objective.0.variance=0", "objective.0.covariance=0", "schedule.learning_rate=0.03", "epochs=9"]
