@@ -5,7 +5,10 @@ import math
 from mmcl_jax.text import visible
 
 # Metrics whose lower values are better.
-LOWER_IS_BETTER = ("mse", "mae", "rmse", "log_loss", "brier", "ece", "abs_error_p90", "abs_error_p95", "abs_error_max")
+LOWER_IS_BETTER = (
+    "mse", "mae", "rmse", "standardised_mse_sum", "log_loss", "brier", "ece", "abs_error_p90", "abs_error_p95",
+    "abs_error_max",
+)  # fmt: skip
 
 
 def clipped(text: object, most: int = 80) -> str:

@@ -2,14 +2,16 @@
 
 from mmcl_jax.tasks.choice import TASKS, task_of
 from mmcl_jax.tasks.classes import Class
+from mmcl_jax.tasks.masks import Masks
 from mmcl_jax.tasks.multi_label import MultiLabel
 from mmcl_jax.tasks.number import Number
 from mmcl_jax.tasks.numbers import Numbers
 from mmcl_jax.tasks.ordinal import Ordinal
+from mmcl_jax.tasks.ordinal_logits import OrdinalLogits
 from mmcl_jax.tasks.segmentation import Segmentation
 from mmcl_jax.tasks.task import Details, Task, Units
 
 __all__ = [
-    "TASKS", "Class", "Details", "MultiLabel", "Number", "Numbers", "Ordinal", "Segmentation", "Task", "Units",
-    "task_of",
+    "TASKS", "Class", "Details", "Masks", "MultiLabel", "Number", "Numbers", "Ordinal", "OrdinalLogits",
+    "Segmentation", "Task", "Units", "task_of",
 ]  # fmt: skip

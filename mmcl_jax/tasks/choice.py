@@ -7,14 +7,17 @@ import numpy as np
 from mmcl_jax.data.schema import Column
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.tasks.classes import Class
+from mmcl_jax.tasks.masks import Masks
 from mmcl_jax.tasks.multi_label import MultiLabel
 from mmcl_jax.tasks.number import Number
 from mmcl_jax.tasks.numbers import Numbers
 from mmcl_jax.tasks.ordinal import Ordinal
+from mmcl_jax.tasks.ordinal_logits import OrdinalLogits
 from mmcl_jax.tasks.segmentation import Segmentation
 from mmcl_jax.tasks.task import Task
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Class, Ordinal, Number, MultiLabel, Numbers, Segmentation)}
+_ALL = (Class, Ordinal, OrdinalLogits, Number, MultiLabel, Numbers, Segmentation, Masks)
+TASKS: dict[str, type[Task]] = {task.name: task for task in _ALL}
 
 
 def fitting(columns: Sequence[Column]) -> tuple[str, ...]:
@@ -22,7 +25,7 @@ def fitting(columns: Sequence[Column]) -> tuple[str, ...]:
 
     Example:
       >>> fitting([Column(name="grade", kind="ordinal", categories=("mild", "severe", "worst"))])
-      ('ordinal', 'class')
+      ('ordinal', 'ordinal_logits', 'class')
       >>> fitting([Column(name="cad", kind="boolean", categories=("no", "yes")), Column(name="age", kind="continuous")])
       ()
     """
@@ -34,7 +37,8 @@ def fitting(columns: Sequence[Column]) -> tuple[str, ...]:
     if not column.coded:
         return ("number",)
     # Two grades are the same task as two classes.
-    return ("ordinal", "class") if column.kind == "ordinal" and len(column.categories) > 2 else ("class",)
+    grades = column.kind == "ordinal" and len(column.categories) > 2
+    return ("ordinal", "ordinal_logits", "class") if grades else ("class",)
 
 
 def task_of(
@@ -44,7 +48,8 @@ def task_of(
 
     Args:
       columns: the labels.
-      name: of the task, for labels that can be several: an ordinal label can also be a "class", without its order.
+      name: of the task, for labels that can be several: an ordinal label can also be "ordinal_logits", decoded as
+        ContIG does, or a "class", without its order.
       val: the labels `[N]` or `[N, K]` of the validation split, which decide whether the AUROC or kappa is defined.
       label: the name of the columns together; by default their names, joined by "+".
 
@@ -65,8 +70,9 @@ def task_of(
         name in options,
         f"--task {name}: the label {label!r} ({kinds}) is no such task; choose --task {' or --task '.join(options)}.",
     )
-    if name in ("class", "ordinal"):
-        make = Class if name == "class" else Ordinal
+    if name in ("class", "ordinal", "ordinal_logits"):
+        makes: dict[str, type[Class | Ordinal]] = {task.name: task for task in (Class, Ordinal, OrdinalLogits)}
+        make = makes[name]
         one_class = val is not None and len(np.unique(val)) == 1
         return make(label=label, classes=len(columns[0].categories), one_class=one_class)
     if name == "number":

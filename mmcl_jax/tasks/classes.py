@@ -9,7 +9,7 @@ import optax
 from scipy.special import log_softmax, logsumexp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mmcl_jax.tasks.auroc import binary_auroc
+from mmcl_jax.tasks.auroc import auroc_components, binary_auroc
 from mmcl_jax.tasks.calibration import brier, calibration_error
 from mmcl_jax.tasks.task import TINY, Details, Task, as_shares
 
@@ -97,6 +97,13 @@ class Class(Task):
         measured["brier"] = brier(probabilities, targets)
         measured["ece"] = calibration_error(probabilities, targets)
         return measured
+
+    def contributions(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        """Return the hits, 0 or 1, whose mean is top-1; or, of two classes, the components of the AUROC."""
+        if self.classes != 2:
+            return (outputs.argmax(axis=1) == targets).astype(np.float64)
+        outputs = np.asarray(outputs, np.float64)
+        return auroc_components(outputs[:, 1] - outputs[:, 0], targets)
 
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return the shares of the classes: exactly 0 without votes, exactly 1 with all votes."""

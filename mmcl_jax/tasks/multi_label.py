@@ -8,8 +8,9 @@ import numpy as np
 import optax
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mmcl_jax.tasks.auroc import binary_auroc
-from mmcl_jax.tasks.task import Task, binary_log_loss, mean_vote
+from mmcl_jax.tasks.auroc import auroc_components, binary_auroc
+from mmcl_jax.tasks.of_batches import mean_of_batches
+from mmcl_jax.tasks.task import Details, Task, binary_log_loss, mean_vote
 
 _METRICS = {"auroc": roc_auc_score, "average_precision": average_precision_score}
 
@@ -33,6 +34,7 @@ class MultiLabel(Task):
 
     name = "multi_label"
     shown = ("auroc_macro", "auroc_micro")
+    details = Details("further metrics", ("average_precision_macro", "labels_in_macro", "auroc_micro_of_batches"))
     names: tuple[str, ...]
     one_class: bool = False
 
@@ -65,8 +67,10 @@ class MultiLabel(Task):
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
         """Return `auroc` and `average_precision`, `_macro` and `_micro`, and of every label, such as `auroc/LABEL`.
 
-        Macro is the mean over the labels with rows of both classes (NaN if there is none); micro treats all labels of
-        all rows as one problem. `log_loss` is added where it chooses settings.
+        Macro is the mean over the labels with rows of both classes (NaN if there is none), whose number is
+        `labels_in_macro`; micro treats all labels of all rows as one problem. `auroc_micro_of_batches` is the mean of
+        the micro AUROC over batches of 16 rows, the number that ContIG (Taleb et al., CVPR 2022) reports for RFMiD.
+        `log_loss` is added where it chooses settings.
         """
         outputs, targets = np.asarray(outputs, np.float64), np.asarray(targets, np.float64)
         assert outputs.shape == targets.shape, (outputs.shape, targets.shape)
@@ -78,14 +82,40 @@ class MultiLabel(Task):
             measured[f"{name}_macro"] = float("nan") if np.isnan(by_label).all() else float(np.nanmean(by_label))
             measured[f"{name}_micro"] = _measured(name, outputs.ravel(), targets.ravel())
             measured |= {f"{name}/{label}": value for label, value in zip(self.names, by_label, strict=True)}
+            if name == "auroc":
+                measured["labels_in_macro"] = float((~np.isnan(by_label)).sum())
+        measured["auroc_micro_of_batches"] = float("nan")
+        if np.isfinite(outputs).all():
+            measured["auroc_micro_of_batches"] = mean_of_batches(_micro_auroc, outputs, targets)
         if self.primary == "log_loss":
             valid = ~np.isnan(targets)
             measured["log_loss"] = binary_log_loss(outputs[valid], targets[valid] == 1, shares=shares)
         return measured
 
+    def contributions(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        """Return the mean over labels of the components of their AUROC; a row without a label has the AUROC itself."""
+        if self.primary == "log_loss":
+            return None
+        by_label = []
+        for scores, values in zip(np.asarray(outputs, np.float64).T, targets.T, strict=True):
+            valid = ~np.isnan(values)
+            components = auroc_components(scores[valid], values[valid])
+            if components is not None:
+                of_rows = np.full(len(values), components.mean())
+                of_rows[valid] += (components - components.mean()) * len(values) / valid.sum()
+                by_label.append(of_rows)
+        return np.mean(by_label, axis=0) if by_label else None
+
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return the shares `[M, K]` of votes for 1 among the neighbours that have the label; NaN where none has."""
         return mean_vote(weights, targets)
+
+
+def _micro_auroc(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Return the AUROC of all labels of a batch as one problem; NaN if they are of one class."""
+    valid = ~np.isnan(targets)
+    components = auroc_components(outputs[valid], targets[valid])
+    return float("nan") if components is None else float(components.mean())
 
 
 def _measured(name: str, scores: np.ndarray, targets: np.ndarray) -> float:

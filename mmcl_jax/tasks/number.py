@@ -69,6 +69,10 @@ class Number(Task):
             **tail_errors(predictions, targets),
         }
 
+    def contributions(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        """Return the squared errors."""
+        return np.square(np.asarray(outputs, np.float64)[:, 0] - targets)
+
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return the weighted mean of the neighbours' numbers."""
         return (weights * targets).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)

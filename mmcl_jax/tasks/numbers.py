@@ -38,7 +38,7 @@ class Numbers(Task):
 
     name = "numbers"
     shown = ("r2", "mae")
-    details = Details("errors", ("mse", *TAIL))
+    details = Details("errors", ("mse", "standardised_mse_sum", *TAIL))
     names: tuple[str, ...]
 
     @property
@@ -76,7 +76,10 @@ class Numbers(Task):
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
         """Return `r2`, `mae`, `rmse`, `mse` and tails: the mean over outputs, and every output's, such as `r2/LABEL`.
 
-        The R2 of an output with constant labels is NaN, and is left out of the mean.
+        The R2 of an output with constant labels is NaN, and is left out of the mean. `standardised_mse_sum` is the sum
+        over outputs of the mean squared error divided by the variance of the label in the split, `sum_k (1 - R2_k)`:
+        predicting the mean of every label gives K. ContIG (Taleb et al., CVPR 2022) reports this number for age, body
+        mass index and blood pressure, whose scalers it fits on each split. It is NaN if a label is constant.
         """
         outputs, targets = np.asarray(outputs, np.float64), np.asarray(targets, np.float64)
         assert outputs.shape == targets.shape, (outputs.shape, targets.shape)
@@ -87,7 +90,22 @@ class Numbers(Task):
             by_label = [_measured(name, outputs[:, k], targets[:, k]) for k in range(self.outputs)]
             measured[name] = float("nan") if np.isnan(by_label).all() else float(np.nanmean(by_label))
             measured |= {f"{name}/{label}": value for label, value in zip(self.names, by_label, strict=True)}
+        measured["standardised_mse_sum"] = float(sum(1 - measured[f"r2/{label}"] for label in self.names))
         return measured
+
+    def contributions(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        """Return the mean over outputs of what every row adds to their R2; a row without a label has the R2 itself."""
+        by_label = []
+        for predictions, values in zip(np.asarray(outputs, np.float64).T, targets.T, strict=True):
+            valid = ~np.isnan(values)
+            if valid.any() and np.ptp(values[valid]) > 0:
+                errors = np.square(predictions[valid] - values[valid])
+                squares = np.square(values[valid] - values[valid].mean())
+                share, r2 = errors.mean() / squares.mean(), 1 - errors.mean() / squares.mean()
+                of_rows = np.full(len(values), r2)
+                of_rows[valid] += (share * squares - errors) / squares.mean() * len(values) / valid.sum()
+                by_label.append(of_rows)
+        return np.mean(by_label, axis=0) if by_label else None
 
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return the weighted means `[M, K]` over the neighbours that have the number; NaN where none has."""

@@ -86,6 +86,18 @@ class Segmentation(Task):
                 measured |= {f"{name}/{code}": float(value) for code, value in enumerate(values, 1)}
         return measured
 
+    def contributions(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        """Return what every image adds to the Dice coefficient; None without any class."""
+        predicted, valid = outputs.argmax(axis=-1), targets >= 0
+        by_class = []
+        for code in range(1, self.classes):
+            ours, mask = (predicted == code) & valid, targets == code
+            overlap, sizes = (ours & mask).sum(axis=(1, 2)), ours.sum(axis=(1, 2)) + mask.sum(axis=(1, 2))
+            if sizes.any():
+                dice = 2 * overlap.sum() / sizes.sum()
+                by_class.append(dice + (2 * overlap - dice * sizes) * len(sizes) / sizes.sum())
+        return np.mean(by_class, axis=0) if by_class else None
+
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Raise `UserError`: the neighbours of an image cannot vote on its pixels."""
         raise UserError(

@@ -21,17 +21,19 @@ class Units:
     scale: np.ndarray | float = 1.0
 
     def standardise(self, targets: np.ndarray) -> np.ndarray:
-        """Return standardised targets."""
-        return (targets - self.shift) / self.scale
+        """Return standardised targets; class codes unchanged, without a copy."""
+        return targets if self._none else (targets - self.shift) / self.scale
 
     def restore(self, outputs: np.ndarray) -> np.ndarray:
         """Return outputs for standardised targets in units of the label, float64; class codes' outputs unchanged.
 
         In float32 a small spread around a large mean, such as of years in seconds, would be lost.
         """
-        if np.all(self.scale == 1) and np.all(self.shift == 0):
-            return outputs
-        return outputs.astype(np.float64) * self.scale + self.shift
+        return outputs if self._none else outputs.astype(np.float64) * self.scale + self.shift
+
+    @property
+    def _none(self) -> bool:
+        return bool(np.all(self.scale == 1) and np.all(self.shift == 0))
 
 
 def spread_of(targets: np.ndarray) -> float:
@@ -145,6 +147,18 @@ class Task(abc.ABC):
           targets: `[N]`, in units of the label.
           shares: whether `outputs` are probabilities, such as shares of votes, instead of logits.
         """
+
+    def contributions(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        """Return one value per row, `[N]`, whose mean is the primary metric and whose variance / N is the metric's.
+
+        Of a metric that is no mean over rows, a value is the metric plus the row's influence on it (the delta method).
+        None where the task gives none, or the metric is undefined.
+
+        Args:
+          outputs: `[N, outputs]`, finite, in units of the label.
+          targets: `[N]`, in units of the label.
+        """
+        return None
 
     @abc.abstractmethod
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:

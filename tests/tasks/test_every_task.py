@@ -10,7 +10,19 @@ from sklearn import metrics as sklearn
 
 from mmcl_jax.data.schema import Column
 from mmcl_jax.errors import UserError
-from mmcl_jax.tasks import TASKS, Class, MultiLabel, Number, Numbers, Ordinal, Segmentation, Task, task_of
+from mmcl_jax.tasks import (
+    TASKS,
+    Class,
+    Masks,
+    MultiLabel,
+    Number,
+    Numbers,
+    Ordinal,
+    OrdinalLogits,
+    Segmentation,
+    Task,
+    task_of,
+)
 
 pytestmark = pytest.mark.core
 
@@ -19,6 +31,7 @@ EVERY: dict[str, Task] = {
     "classes": Class(label="model", classes=4),
     "one class of two": Class(label="cad", classes=2, one_class=True),
     "ordinal": Ordinal(label="grade", classes=5),
+    "grades of logits": OrdinalLogits(label="grade", classes=5),
     "one grade": Ordinal(label="grade", classes=5, one_class=True),
     "number": Number(label="age"),
     "numbers": Numbers(label="a+b+c", names=("a", "b", "c")),
@@ -26,6 +39,7 @@ EVERY: dict[str, Task] = {
     "one class of each": MultiLabel(label="x+y", names=("x", "y"), one_class=True),
     "mask": Segmentation(label="lesion", classes=2),
     "masks": Segmentation(label="organs", classes=3),
+    "overlapping masks": Masks(label="disc+atrophy", names=("disc", "atrophy")),
 }
 
 SCORE = jax.jit(lambda task, outputs, targets: task.score(outputs, targets), static_argnums=0)
@@ -40,6 +54,9 @@ def targets_of(task: Task, rows: int, *, seed: int = 0, holes: float = 0.0) -> n
     if isinstance(task, Number):
         return rng.normal(50, 9, rows)
     shape = (rows, 6, 5) if isinstance(task, Segmentation) else (rows, task.outputs)
+    if isinstance(task, Masks):
+        shape = (rows, 6, 5, task.outputs)
+        return np.where(rng.random(shape) < holes, -1, rng.integers(0, 2, shape))
     if isinstance(task, Segmentation):
         return np.where(rng.random(shape) < holes, -1, rng.integers(0, task.classes, shape))
     values = rng.normal(50, 9, shape) if isinstance(task, Numbers) else rng.integers(0, 2, shape).astype(float)
@@ -52,6 +69,8 @@ def outputs_of(task: Task, targets: np.ndarray, *, seed: int = 1) -> np.ndarray:
     if isinstance(task, Segmentation):
         noise = rng.normal(size=(*targets.shape, task.outputs))
         return (noise + np.eye(task.outputs)[np.maximum(targets, 0)]).astype(np.float32)
+    if isinstance(task, Masks):
+        return (rng.normal(size=targets.shape) + np.maximum(targets, 0)).astype(np.float32)
     known = task.units(targets).standardise(np.nan_to_num(targets, nan=0.0))
     hint = known.reshape(len(targets), -1) if task.dtype is np.float32 else np.eye(task.outputs + 1)[known.astype(int)]
     return (rng.normal(size=(len(targets), task.outputs)) + hint[:, : task.outputs]).astype(np.float32)
@@ -73,13 +92,13 @@ def test_what_chooses_settings_is_the_metric_that_is_reported(task: Task, holes:
     assert set(task.shown) <= set(task.metrics(outputs, targets))
 
 
-@pytest.mark.parametrize("name", ["numbers", "multi_label", "one class of each", "mask", "masks"])
+@pytest.mark.parametrize("name", ["numbers", "multi_label", "one class of each", "mask", "masks", "overlapping masks"])
 def test_labels_that_are_missing_change_neither_loss_nor_gradient(name: str) -> None:
     task = EVERY[name]
     targets = targets_of(task, 40, holes=0.5)
     outputs = jnp.asarray(outputs_of(task, targets))
     standard = task.units(targets).standardise(targets).astype(task.dtype)
-    missing = (standard < 0) if isinstance(task, Segmentation) else np.isnan(standard)
+    missing = (standard < 0) if isinstance(task, Segmentation | Masks) else np.isnan(standard)
     at = missing[..., None] & np.ones(task.outputs, bool) if isinstance(task, Segmentation) else missing
     loss, slope = LOSS(task, outputs, jnp.asarray(standard))
     moved, _ = LOSS(task, jnp.where(at, 1e4, outputs), jnp.asarray(standard))
@@ -88,8 +107,10 @@ def test_labels_that_are_missing_change_neither_loss_nor_gradient(name: str) -> 
     assert np.isfinite(slope).all()
     assert np.asarray(slope)[~at].any()
     losses, counts = task.losses(outputs, jnp.asarray(standard))
-    assert float(loss) == pytest.approx(float(losses.sum() / counts.sum()), rel=1e-6)
     assert float(counts.sum()) == (~missing).sum()
+    if isinstance(task, Masks):  # whose loss is no mean over pixels alone
+        return
+    assert float(loss) == pytest.approx(float(losses.sum() / counts.sum()), rel=1e-6)
 
 
 def test_the_order_of_grades_counts() -> None:
@@ -163,6 +184,94 @@ def test_neighbours_vote_as_one_would_count(name: str) -> None:
     np.testing.assert_allclose(outputs[0], expected)
 
 
+def test_grades_are_decoded_as_by_the_code_of_contig() -> None:
+    """Targets of grade g are g + 1 ones; the grade is the number of logits (not probabilities) above 0.5, minus 1."""
+    task, rng = EVERY["grades of logits"], np.random.default_rng(0)
+    targets, logits = rng.integers(0, 5, 48), rng.normal(0.3, 2, (48, 5))
+    assert task.outputs == 5
+    ones = np.array([[1.0] * (grade + 1) + [0.0] * (4 - grade) for grade in targets])
+    losses, _ = task.losses(jnp.asarray(logits, jnp.float32), jnp.asarray(targets, jnp.int32))
+    expected = -(ones * np.log(1 / (1 + np.exp(-logits))) + (1 - ones) * np.log(1 / (1 + np.exp(logits)))).mean(axis=1)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    grades = (logits > 0.5).sum(axis=1) - 1
+    assert grades.min() == -1
+    metrics = task.metrics(logits, targets)
+    kappa = sklearn.cohen_kappa_score(targets, grades, labels=range(-1, 5), weights="quadratic")
+    assert metrics["kappa"] == pytest.approx(kappa)
+    assert metrics["mae"] == pytest.approx(np.abs(grades - targets).mean())
+    votes = task.vote(np.ones((1, 3)), np.array([[4, 2, 2]]))
+    np.testing.assert_allclose(votes, [[1, 1, 1, 1 / 3, 1 / 3]])
+    assert task.grades(votes, shares=True).tolist() == [2]
+
+
+def test_metrics_of_batches_are_means_over_sixteen_rows() -> None:
+    """They do not depend on the order of rows in a store, such as by grade."""
+    task, rng = EVERY["ordinal"], np.random.default_rng(1)
+    targets, logits = rng.integers(0, 5, 70), rng.normal(size=(70, 4))
+    order = np.random.default_rng(0).permutation(70)
+    batches = [order[start : start + 16] for start in range(0, 70, 16)]
+    grades = task.grades(logits)
+    each = [
+        sklearn.cohen_kappa_score(targets[b], grades[b], labels=range(5), weights="quadratic") for b in batches
+    ]  # fmt: skip
+    metrics = task.metrics(logits, targets)
+    assert metrics["kappa_of_batches"] == pytest.approx(np.mean(each))
+    assert metrics["kappa_of_batches"] != pytest.approx(metrics["kappa"], abs=1e-3)
+    alike = task.metrics(np.full((20, 4), 9.0), np.full(20, 4))
+    assert np.isnan(alike["kappa_of_batches"])  # a batch of one grade, all right, has no kappa
+    labels = EVERY["multi_label"]
+    targets = targets_of(labels, 70, holes=0.2)
+    outputs, known = outputs_of(labels, targets), ~np.isnan(targets)
+    each = [sklearn.roc_auc_score(targets[b][known[b]], outputs[b][known[b]]) for b in batches]
+    assert labels.metrics(outputs, targets)["auroc_micro_of_batches"] == pytest.approx(np.mean(each))
+
+
+def test_the_macro_auroc_says_how_many_labels_it_counts() -> None:
+    task = EVERY["multi_label"]
+    targets = targets_of(task, 40)
+    outputs = outputs_of(task, targets)
+    assert task.metrics(outputs, targets)["labels_in_macro"] == 3
+    targets[:, 0] = 0
+    assert task.metrics(outputs, targets)["labels_in_macro"] == 2
+
+
+def test_the_summed_error_of_the_mean_is_the_number_of_labels() -> None:
+    task = EVERY["numbers"]
+    targets = targets_of(task, 50, holes=0.3) * np.array([1.0, 1e4, 1e-3])
+    means = np.broadcast_to(np.nanmean(targets, axis=0), targets.shape)
+    assert task.metrics(means, targets)["standardised_mse_sum"] == pytest.approx(3)
+    outputs = task.units(targets).restore(outputs_of(task, targets))
+    scaled = np.nanmean(np.square(outputs - targets), axis=0) / np.nanvar(targets, axis=0)
+    assert task.metrics(outputs, targets)["standardised_mse_sum"] == pytest.approx(scaled.sum())
+    constant = np.where(np.isnan(targets), np.nan, 1.0)
+    assert np.isnan(task.metrics(outputs, np.c_[targets[:, :2], constant[:, 2]])["standardised_mse_sum"])
+
+
+def test_overlapping_masks_have_the_loss_and_the_soft_dice_of_contig() -> None:
+    task = EVERY["overlapping masks"]
+    targets = targets_of(task, 4)
+    outputs = outputs_of(task, targets)
+    p = 1 / (1 + np.exp(-outputs.astype(np.float64)))
+    dice = (2 * (p * targets).sum() + 1) / (p.sum() + targets.sum() + 1)
+    entropy = -np.where(targets == 1, np.log(p), np.log(1 - p)).mean()
+    loss, _ = LOSS(task, jnp.asarray(outputs), jnp.asarray(targets, jnp.int8))
+    assert float(loss) == pytest.approx(0.8 * (1 - dice) + 0.2 * entropy, rel=1e-5)
+    metrics = task.metrics(outputs, targets)
+    assert metrics["soft_dice"] == pytest.approx(dice)
+    for index, name in enumerate(task.names):
+        one, true = outputs[..., index].ravel() > 0, targets[..., index].ravel()
+        assert metrics[f"dice/{name}"] == pytest.approx(sklearn.f1_score(true, one))
+        assert metrics[f"iou/{name}"] == pytest.approx(sklearn.jaccard_score(true, one))
+    weights = jnp.array([1.0, 1.0, 0.0, 0.0])
+    half = task.mean_loss(jnp.asarray(outputs), jnp.asarray(targets, jnp.int8), weights)
+    first, _ = LOSS(task, jnp.asarray(outputs[:2]), jnp.asarray(targets[:2], jnp.int8))
+    assert float(half) == pytest.approx(float(first), rel=1e-5)
+    nothing = task.metrics(np.full((2, 6, 5, 2), -9.0), np.zeros((2, 6, 5, 2), int))
+    assert np.isnan(nothing["dice"])
+    with pytest.raises(UserError, match=r"--protocol knn: the labels 'disc\+atrophy' are masks"):
+        task.vote(np.ones((1, 1)), targets[None, :1])
+
+
 GRADE = Column(name="grade", kind="ordinal", categories=("a", "b", "c"))
 CLASS = Column(name="model", kind="categorical", categories=("a", "b", "c"))
 BINARY = Column(name="cad", kind="boolean", categories=("no", "yes"))
@@ -172,7 +281,8 @@ NUMBER = Column(name="age", kind="continuous")
 @pytest.mark.parametrize(
     ("columns", "name", "expected"),
     [
-        ([GRADE], None, "ordinal"), ([GRADE], "class", "class"), ([CLASS], None, "class"), ([NUMBER], None, "number"),
+        ([GRADE], None, "ordinal"), ([GRADE], "class", "class"), ([GRADE], "ordinal_logits", "ordinal_logits"),
+        ([CLASS], None, "class"), ([NUMBER], None, "number"),
         ([dataclasses.replace(GRADE, categories=("a", "b"))], None, "class"),
         ([BINARY, dataclasses.replace(BINARY, name="mi")], None, "multi_label"),
         ([NUMBER, dataclasses.replace(NUMBER, name="weight")], None, "numbers"),
@@ -192,9 +302,9 @@ def test_a_label_is_the_task_that_its_kind_says(columns: list[Column], name: str
         (
             [GRADE],
             "number",
-            "--task number: the label 'grade' .* is no such task; choose --task ordinal or --task class",
+            "--task number: the label 'grade' .* is no such task; choose --task ordinal or --task ordinal_logits",
         ),
-        ([NUMBER], "rank", "--task: there is no task 'rank'; choose from class, ordinal, number"),
+        ([NUMBER], "rank", "--task: there is no task 'rank'; choose from class, ordinal, ordinal_logits, number"),
         (
             [BINARY, NUMBER],
             None,

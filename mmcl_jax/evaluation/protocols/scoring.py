@@ -26,7 +26,7 @@ from mmcl_jax.evaluation.protocols.probe import (
 from mmcl_jax.evaluation.protocols.retrieval import retrieval
 from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.protocols.rivals.search import compete
-from mmcl_jax.evaluation.results.per_row import packed, parts
+from mmcl_jax.evaluation.results.per_row import of_people, packed, parts
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.features import What, unit_rows
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
@@ -139,8 +139,8 @@ def _probe(
         reached = task.metrics(head.outputs(val.features), val.targets)[task.primary]
         outputs = head.outputs(test.features)
         metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
-        contributions = packed(parts(task, outputs, test.targets))
-        results.append(HeadScores(metrics, {"learning_rate": head.rate}, contributions, head, scale))
+        added = _contributions(data, outputs)
+        results.append(HeadScores(metrics, {"learning_rate": head.rate}, added, head, scale))
     return results
 
 
@@ -169,7 +169,7 @@ def _tabular(job: Job, data: LabelledStore, number: int) -> HeadScores:
         task=data.task,
         seed=(source.run.config.seed, number),
     )
-    return HeadScores(metrics, chosen, packed(parts(data.task, outputs, data.targets["test"])))
+    return HeadScores(metrics, chosen, _contributions(data, outputs))
 
 
 def _rival(job: Job, data: LabelledStore, number: int, settings: JobSettings) -> HeadScores:
@@ -184,7 +184,7 @@ def _rival(job: Job, data: LabelledStore, number: int, settings: JobSettings) ->
         seed=(job.source.run.config.seed, number),
         trials=settings.trials,
     )
-    rows = packed(parts(data.task, result.outputs, data.targets["test"]))
+    rows = _contributions(data, result.outputs)
     return HeadScores(result.metrics, result.chosen, rows, cost=result.cost)
 
 
@@ -218,11 +218,15 @@ def _finetune(
     outcomes = finetune(
         source.model, source.run.config, splits, training, fitted=source.run.inputs.fitted, report=settings.log
     )
-    targets = splits["test"].targets
     return [
-        HeadScores(tuned.metrics, tuned.chosen, packed(parts(data.task, tuned.outputs, targets)), tuned.trained)
+        HeadScores(tuned.metrics, tuned.chosen, _contributions(data, tuned.outputs), tuned.trained)
         for tuned in outcomes
     ]
+
+
+def _contributions(data: LabelledStore, outputs: np.ndarray) -> str:
+    """Return what every test row, or every person of a store with groups, adds to the primary metric, packed."""
+    return packed(of_people(parts(data.task, outputs, data.targets["test"]), data.people("test")))
 
 
 def _retrieve(source: Source, store: Store, input: str) -> Score:

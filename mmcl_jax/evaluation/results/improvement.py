@@ -59,7 +59,7 @@ def improvements(scores: Sequence[Score]) -> list[Improvement]:
 
     With folds, values are averaged over seeds, and the interval is Nadeau and Bengio's over folds. Without, it is the
     t-interval over seeds (over the draws of a single seed), combined in squares with the normal interval over test rows
-    where every score has the contributions of its rows.
+    (people, in a store with groups) where every score has the contributions of its rows.
     """
     found = []
     for method, budget in itertools.product(methods_of(scores), budgets_of(scores)):
@@ -205,18 +205,21 @@ def _primary(score: Score) -> str:
 def _row_half_width(pairs: Sequence[tuple[list[Score], list[Score]]], relative: bool) -> float:
     """Return half the width of the 95 % interval over test rows; NaN unless every score has its rows' contributions.
 
-    Contributions are averaged over seeds and draws. A relative improvement is linear in them near its value (the delta
-    method). For a difference of shares, one further row is counted whose outcome is as far off as possible, so that
-    methods that agree on every row have an interval, too.
+    In a store with groups, contributions are those of people, who are the rows here. They are averaged over seeds and
+    draws. A relative improvement is linear in them near its value (the delta method). For a difference of shares, one
+    further row is counted whose outcome is as far off as possible, so that methods that agree on every row have an
+    interval, too.
     """
     sides = []
     for scores in zip(*pairs, strict=True):
         by_score = [unpacked(score.rows) for part in scores for score in part]
         some = [values for values in by_score if values is not None]
-        if len(some) < len(by_score):
+        if len(some) < len(by_score) or len({len(values) for values in some}) > 1:
             return math.nan
         sides.append(np.mean(some, axis=0))
     ours, scratch = sides
+    if len(ours) != len(scratch):  # one of them was scored by an early version, which had no people
+        return math.nan
     total, count = float(scratch.mean()), len(ours)
     if not relative:
         deviations, further = ours - scratch, 1.0

@@ -1,10 +1,10 @@
-"""The contribution of every test row to the primary metric, for intervals that count the size of the test set."""
+"""The contribution of every test row or person to the primary metric, for intervals that count the test set."""
 
 import base64
 
 import numpy as np
 
-from mmcl_jax.tasks import Class, Number, Task
+from mmcl_jax.tasks import Number, Task
 
 _LEAST, _MOST = 1e-30, 1e38  # the largest squared error that float32 holds well
 
@@ -12,31 +12,40 @@ _LEAST, _MOST = 1e-30, 1e38  # the largest squared error that float32 holds well
 def parts(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
     """Return one value per test row, `[N]` float32, whose mean is the metric and whose variance / N is the metric's.
 
-    For top-1 the values are the hits, 0 or 1. For the AUROC of two classes they are its structural components (DeLong
-    et al., Biometrics 1988), scaled so that one mean over both classes is the AUROC A: `A + (V - A) N / m`, where m of
-    the N rows are in the class of the row, and V is the share of the rows of the other class that are ranked on the
-    right side of it. For the mean squared error of a number they are the squared errors. None for other metrics, if all
-    rows are of one class, if an output is not finite, or if float32 cannot hold a squared error.
+    See `Task.contributions`. None where the task gives none, if an output is not finite, or if float32 cannot hold a
+    squared error.
     """
-    if not isinstance(task, Class | Number) or not np.isfinite(outputs).all():
+    if not np.isfinite(outputs).all():
         return None
-    if isinstance(task, Number):
-        squares = np.square(np.asarray(outputs, np.float64)[:, 0] - targets)
-        return squares.astype(np.float32) if _LEAST <= squares.max() <= _MOST else None
-    if task.classes != 2:
-        return (outputs.argmax(axis=1) == targets).astype(np.float32)
-    scores = np.asarray(outputs, np.float64)[:, 1] - np.asarray(outputs, np.float64)[:, 0]
-    classes = [scores[targets == code] for code in (0, 1)]
-    if min(map(len, classes)) == 0:
+    values = task.contributions(outputs, targets)
+    if values is None or (isinstance(task, Number) and not _LEAST <= values.max() <= _MOST):
         return None
-    shares = np.empty(len(scores))
-    for code, sign in ((0, -1), (1, 1)):
-        others, own = np.sort(sign * classes[1 - code]), sign * classes[code]
-        below, upto = (np.searchsorted(others, own, side=side) for side in ("left", "right"))
-        shares[targets == code] = (below + upto) / 2 / len(others)
-    auroc = float(shares[targets == 1].mean())
-    sizes = np.where(targets == 1, len(classes[1]), len(classes[0]))
-    return (auroc + (shares - auroc) * len(scores) / sizes).astype(np.float32)
+    return values.astype(np.float32)
+
+
+def of_people(values: np.ndarray | None, people: np.ndarray | None) -> np.ndarray | None:
+    """Return one value per person, `[P]` float32, for values `[N]` of rows of which a person may have several.
+
+    The mean of a person's rows is no independent draw of a row: two eyes of a person are much alike. So the person is
+    the unit of every interval over the test set. The value of a person is `m + (sum over its rows of v - m) P / N`,
+    with m the mean of v over rows; the mean over people is m, and people with many rows weigh more, as in the metric.
+
+    Args:
+      values: of rows, or None.
+      people: `[N]` the person of every row; None if every row is a person of its own.
+
+    Example:
+      >>> of_people(np.array([1.0, 0.0, 1.0, 1.0]), np.array([7, 7, 9, 9])).tolist()
+      [0.5, 1.0]
+    """
+    if values is None or people is None:
+        return values
+    _, index = np.unique(people, return_inverse=True)
+    count, mean = int(index.max()) + 1, float(values.mean(dtype=np.float64))
+    if count == len(values):
+        return values
+    sums = np.bincount(index, weights=values - mean, minlength=count)
+    return (mean + sums * count / len(values)).astype(np.float32)
 
 
 def packed(values: np.ndarray | None) -> str:

@@ -23,7 +23,8 @@ class Score:
       metrics: on test, by name; "val_" + the primary metric is its value on validation at the chosen settings.
       chosen: the settings that validation chose, such as `{"learning_rate": 0.003}`.
       absent: per split, the classes without rows (for train: without rows in the draws).
-      rows: the contribution of every test row to the primary metric, packed (see `per_row`); empty if it has none.
+      rows: the contribution of every test row, or of every person of a store with groups, to the primary metric,
+        packed (see `per_row`); empty if the metric has none.
       fold: of the store, whose splits the run was trained and tested on; None for the store's own splits.
       task: the kind of task, such as "ordinal"; empty for retrieval, and for scores of earlier versions.
       missing: share of the table that was hidden in training, validation and test; 0 for whole rows.

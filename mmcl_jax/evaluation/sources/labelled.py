@@ -104,6 +104,11 @@ class LabelledStore:
         (classes,) = self.store.schema.entries[self.task.label].columns
         return {self.task.label: classes.categories}
 
+    def people(self, split: str) -> np.ndarray | None:
+        """Return the person `[N]` (the group) of each labelled row of a split; None for a store without groups."""
+        group = self.store.group(split, self.fold)
+        return None if group is None else group[self.rows[split]]
+
     def absent(self, rows: np.ndarray) -> dict[str, list[str]]:
         """Return by split the texts of the classes that validation, test or the draws `[R, n]` of training rows lack.
 

@@ -19,7 +19,8 @@ def prediction_columns(head: KeptHead) -> Callable[[np.ndarray], Columns]:
     """Return a function from the outputs `[n, outputs]` of a head to its columns.
 
     A class has `prediction`, its name, and `probabilities` of all classes; a grade has its name, and the probabilities
-    of lying above each grade but the last; several yes-or-no labels have the names of those above a half, and the
+    of lying above each grade but the last (of `ordinal_logits`, whose grade may be -1 and then has no name, also of
+    lying above -1); several yes-or-no labels have the names of those above a half, and the
     probability of each. A number has `prediction` in units of the label, float64, and several numbers have a list.
 
     Raises:
@@ -30,7 +31,8 @@ def prediction_columns(head: KeptHead) -> Callable[[np.ndarray], Columns]:
     if isinstance(task, Class):
         return lambda outputs: _named(names[outputs.argmax(axis=1)], softmax(outputs, axis=1))
     if isinstance(task, Ordinal):
-        return lambda outputs: _named(names[(outputs > 0).sum(axis=1)], expit(outputs))
+        named = np.array([*names, None], dtype=object)  # the last is the name of -1
+        return lambda outputs: _named(named[task.grades(outputs)], expit(outputs))
     if isinstance(task, MultiLabel):
         labels = np.array(task.names, dtype=object)
         return lambda outputs: _several(labels, outputs)

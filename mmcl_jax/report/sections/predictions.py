@@ -119,6 +119,9 @@ def _of_head(subject: Subject, head: KeptHead, level: str) -> Html:
     matrix = confusion_matrix(targets, guesses, labels=range(len(texts)))
     calibration = None if isinstance(task, Ordinal) else _reliability(softmax(outputs, axis=1), targets)
     shown = _matrix(texts, matrix) if len(texts) <= _CELLS else _confused(texts, matrix)
+    if below := int((guesses < 0).sum()):  # of `OrdinalLogits`
+        words = f"The table leaves out {counted(below, 'row')} with the grade -1, which is no grade."
+        lead = fragment(lead, paragraph(words, kind="calm"))
     return fragment(heading, lead, element("div", shown, calibration, class_="pair"))
 
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from mmcl_jax.evaluation.results.per_row import packed, parts, unpacked
+from mmcl_jax.evaluation.results.per_row import of_people, packed, parts, unpacked
 from mmcl_jax.tasks import Class, Task
+from tests.tasks.test_every_task import EVERY, outputs_of, targets_of
 
 pytestmark = pytest.mark.core
+MEASURED = [name for name in EVERY if not name.startswith("one ")]
 
 BINARY = Class(label="cad", classes=2)
 MODEL = Class(label="model", classes=4)
@@ -44,3 +46,42 @@ def test_the_variance_of_an_auroc_is_that_of_other_test_sets() -> None:
 def test_what_has_no_metric_has_no_parts(outputs: np.ndarray, targets: np.ndarray) -> None:
     assert packed(parts(BINARY, outputs, targets)) == ""
     assert unpacked("") is None
+
+
+def drawn(name: str, rows: int, *, seed: int = 0) -> tuple[Task, np.ndarray, np.ndarray]:
+    """Outputs and targets, in units of the label, of a task; some labels are missing where they may be."""
+    task = EVERY[name]
+    targets = targets_of(task, rows, seed=seed, holes=0.2)
+    return task, task.units(targets).restore(outputs_of(task, targets, seed=seed + 1)), targets
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_variance_is_that_of_people_who_are_drawn_again(name: str) -> None:
+    """Every person has one to three rows, which are alike: the bootstrap over people is the reference."""
+    task, outputs, targets = drawn(name, 150)
+    rng = np.random.default_rng(3)
+    times = rng.integers(1, 4, 150)
+    rows, people = np.repeat(np.arange(150), times), np.repeat(rng.permutation(150), times)
+    values = of_people(parts(task, outputs[rows], targets[rows]), people)
+    assert values is not None
+    assert len(values) == 150
+    assert values.mean() == pytest.approx(task.metrics(outputs[rows], targets[rows])[task.primary], rel=1e-3)
+    by_person = [np.flatnonzero(people == person) for person in range(150)]
+    again = []
+    for _ in range(120):
+        picked = np.concatenate([by_person[person] for person in rng.integers(0, 150, 150)])
+        again.append(task.metrics(outputs[rows[picked]], targets[rows[picked]])[task.primary])
+    assert values.std() / np.sqrt(150) == pytest.approx(np.std(again), rel=0.25)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_two_equal_eyes_of_every_person_give_the_interval_of_people(name: str) -> None:
+    task, outputs, targets = drawn(name, 80)
+    alone = parts(task, outputs, targets)
+    both = parts(task, np.repeat(outputs, 2, axis=0), np.repeat(targets, 2, axis=0))
+    assert alone is not None
+    assert both is not None
+    people = of_people(both, np.repeat(np.arange(80), 2))
+    np.testing.assert_allclose(people, alone, rtol=2e-4, atol=2e-5)
+    assert both.var() / 160 < 0.6 * people.var() / 80  # rows alone would have said half the variance
+    np.testing.assert_array_equal(of_people(alone, np.arange(80)[::-1]), alone)
