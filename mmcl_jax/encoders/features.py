@@ -19,6 +19,7 @@ class Features:
       mask: `[B, L]`, which local features exist; None if all exist.
       weight: `[B, L]`, the weight of each local feature in a loss; None if all weights are equal.
       stages: the maps `[B, h, w, c]` (or `[B, d, h, w, c]`) of all stages, the finest first, for dense tasks.
+      stem: the map `[B, h, w, c]` before the pooling of a stem, finer than all stages; None without such a stem.
       grid: shape of the last map, `(h, w)` or `(d, h, w)`, whose product is L; static.
     """
 
@@ -27,6 +28,7 @@ class Features:
     mask: Bool[Array, "B L"] | None = None
     weight: Float[Array, "B L"] | None = None
     stages: tuple[Array, ...] | None = None
+    stem: Array | None = None
     grid: tuple[int, ...] | None = dataclasses.field(default=None, metadata={"static": True})
 
     def local_present(self, present: Bool[Array, " B"] | None) -> Bool[Array, "B L"] | None:
@@ -37,8 +39,8 @@ class Features:
         return rows if self.mask is None else rows & self.mask
 
 
-def of_maps(stages: Sequence[Array]) -> Features:
-    """Return the features of images or volumes from the maps of an encoder's stages, the finest first.
+def of_maps(stages: Sequence[Array], *, stem: Array | None = None) -> Features:
+    """Return the features of images or volumes from the maps of an encoder's stages, the finest first, and its stem's.
 
     The positions of the last map are the local features, and their mean is the pooled feature.
     """
@@ -48,5 +50,6 @@ def of_maps(stages: Sequence[Array]) -> Features:
         pooled=last.mean(axis=tuple(range(1, last.ndim - 1))),
         local=last.reshape(batch, -1, channels),
         stages=tuple(stages),
+        stem=stem,
         grid=tuple(grid),
     )

@@ -154,13 +154,14 @@ class ResNet(Encoder):
         """Return the features of images."""
         del keys
         x = norm_relu(self.norm, self.conv(embedded), train=train, present=present)
+        before = None
         if self.stem == "imagenet":
-            x = max_pool_3x3(x)
+            before, x = x, max_pool_3x3(x)
         maps = []
         for stage in self.stages:
             x = _run(stage, x, train=train, present=present, remat=self.remat == "stages")
             maps.append(x)
-        return of_maps(maps)
+        return of_maps(maps, stem=before)
 
 
 @ENCODERS.register("resnet18")

@@ -24,8 +24,8 @@ from mmcl_jax.evaluation.heads.encoded import (
     views_of_inputs,
 )
 from mmcl_jax.evaluation.heads.linear import LinearHead
-from mmcl_jax.evaluation.protocols.finetune import encoders_of
 from mmcl_jax.evaluation.protocols.kept import KeptHead
+from mmcl_jax.evaluation.protocols.made import encoders_of
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.explain.base import Subject
 from mmcl_jax.explain.embedded import EmbeddedInput, Layout, padded

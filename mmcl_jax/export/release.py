@@ -9,8 +9,8 @@ from flax import nnx
 from mmcl_jax.encoders import Model, parse_key
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.protocols.finetune import encoders_of
 from mmcl_jax.evaluation.protocols.kept import KeptHead
+from mmcl_jax.evaluation.protocols.made import encoders_of
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.train_state import Arrays, split_model

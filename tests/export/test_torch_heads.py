@@ -16,8 +16,8 @@ from mmcl_jax.evaluation.heads.encoded import FeatureEncoder
 from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
-from mmcl_jax.evaluation.protocols.finetune import encoders_of
 from mmcl_jax.evaluation.protocols.kept import KeptHead
+from mmcl_jax.evaluation.protocols.made import encoders_of
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.export.release import release_of

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -48,8 +48,10 @@ class Encoders:
       graphdef: of an `nnx.Dict` of the encoders of the modalities and of the parts of fusions.
       modalities: whose pooled features are concatenated, in this order.
       views: a spec per modality; training augments images, and uses the plain form of everything else.
+      dense: whether a feature is a map `[h, w, D]`, which takes so much memory that heads read it part by part.
     """
 
+    dense: ClassVar[bool] = False
     graphdef: Any
     modalities: tuple[str, ...]
     views: tuple[ViewSpec, ...]
@@ -64,14 +66,18 @@ class Encoders:
         views: ViewValues,
         *,
         train: bool,
+        hold: bool = False,
         images: dict[ViewSpec, int] | None = None,
         present: Presence | None = None,
     ) -> tuple[Float[Array, "B D"], Arrays]:
         """Return the concatenated pooled features of all modalities, float32, and the running statistics after them.
 
+        With `hold`, encoders use their running statistics in training too, and do not change them.
+
         If a view has several `images` per row, one after the other, the features are the mean over them. `present` says
         which rows have the inputs that rows may lack.
         """
+        train = train and not hold
         module = nnx.merge(self.graphdef, encoder.params, encoder.statistics)
         features = features_of(module, views, train=train, images=images, present=present)
         options: dict[str, Any] = {"train": train, "images": images, "present": present}
@@ -81,6 +87,10 @@ class Encoders:
             parts.append(pooled.reshape(-1, _image_count(spec, images), pooled.shape[-1]).mean(axis=1))
         # Layers record calls with absent rows, to be replayed over slices; here a batch is one call.
         return jnp.concatenate(parts, axis=1), apart(split_model(module)[1])[0]
+
+    def is_held(self, path: tuple[Any, ...]) -> bool:
+        """Return whether the parameter at a path of the tree stays while the encoders are held: all of them do."""
+        return True
 
     def plain(self, encoder: FeatureEncoder, inputs: dict[str, Array]) -> Float[Array, "B D"]:
         """Return the features of plain rows; the features of a row with several images are the mean over them.
@@ -243,6 +253,35 @@ def trained_spec(config: ConfigDict, modality: str, *, probability: float) -> Vi
         for name, part in _behind(spec).items()
     )
     return (*(option for option in spec if option[0] != "views"), ("views", behind))
+
+
+def simple_spec(config: ConfigDict, modality: str, augment: Literal["flip", "none"]) -> ViewSpec:
+    """Return the spec of a view that resizes images as the plain view of a modality does, and at most mirrors them.
+
+    Other inputs, and the parts of a fusion, keep their plain view.
+
+    Raises:
+      UserError: images are to be mirrored, and the view is of another kind.
+    """
+    spec: dict[str, Any] = dict(plain_spec(config, modality))
+    if "views" in spec:
+        behind = [(name, simple_spec(config, built(part).modality, augment)) for name, part in spec["views"]]
+        return tuple((key, tuple(behind) if key == "views" else value) for key, value in spec.items())
+    kind = spec["name"].removesuffix("_volume")
+    if kind not in ("augment", "resized"):
+        check(
+            augment == "none" or not image_axes(tuple(spec.items())),
+            f"--augment flip: the view {spec['name']!r} of {modality!r} is not one that can be mirrored; use --augment "
+            "run or none.",
+        )
+        return tuple(spec.items())
+    kept: dict[str, Any] = {key: spec[key] for key in ("modality", "size", "picture") if key in spec}
+    if augment == "none":
+        kept["name"] = spec["name"].replace("augment", "resized")
+        return tuple(sorted(kept.items()))
+    check(kind == spec["name"], f"--augment flip: {modality!r} is a volume; use --augment run or none.")
+    off: dict[str, Any] = {"crop_scale": (1.0, 1.0), "jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "flip": 0.5}
+    return tuple(sorted((kept | off | {"name": "augment"}).items()))
 
 
 def augmentation_of(config: ConfigDict, *, probability: float, modality: str = "image") -> ViewSpec:

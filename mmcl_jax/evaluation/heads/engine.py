@@ -13,7 +13,7 @@ from mmcl_jax.evaluation.heads.cycle import OneCycle
 from mmcl_jax.evaluation.heads.encoded import FeatureEncoder
 from mmcl_jax.evaluation.heads.feeds import Feed
 from mmcl_jax.evaluation.heads.linear import LinearHead, Params
-from mmcl_jax.evaluation.heads.programs import Programs, Progress, Weights
+from mmcl_jax.evaluation.heads.programs import HeadRecipe, Programs, Progress, Weights
 from mmcl_jax.tasks import Task, Units
 
 _AHEAD = 2  # steps that the host may run ahead of the device; each holds a batch in device memory
@@ -33,7 +33,7 @@ class Trained:
       rate: the learning rate.
       round: the best round, from 1.
       rounds: number of rounds until all heads that were trained together had stopped.
-      reached: the primary metric on validation at the best round, float32.
+      reached: the primary metric on validation at the best round, or the loss that it was selected by; float32.
     """
 
     reads: tuple[str, ...]
@@ -64,6 +64,9 @@ class Search:
       ties: which of several rates with the same metric wins: the "first", or that of the smallest validation "loss".
       report: called with a progress text after every round.
       cycle: how rates move within `max_rounds`; None for constant rates.
+      held_rounds: number of first rounds in which an encoder that is trained with the head is held; afterwards
+        training goes on with new moments and a new patience.
+      held_rate: the learning rate of these rounds.
     """
 
     reads: tuple[str, ...]
@@ -73,6 +76,8 @@ class Search:
     ties: Literal["first", "loss"]
     report: Callable[[str], None] | None = None
     cycle: OneCycle | None = None
+    held_rounds: int = 0
+    held_rate: float = 0.0
 
 
 def fit(
@@ -116,10 +121,15 @@ def fit(
                 rate=float(rates[rate]),
                 round=int(progress.round[index]),
                 rounds=rounds,
-                reached=recipe.task.natural(float(metrics[start, rate]), units),
+                reached=_reached(recipe, float(metrics[start, rate]), units),
             )
         )
     return chosen
+
+
+def _reached(recipe: HeadRecipe, score: float, units: Units) -> float:
+    """Return the metric of a score in units of the label, or the loss that it stands for."""
+    return -score if recipe.select == "loss" else recipe.task.natural(score, units)
 
 
 def optimise(
@@ -130,7 +140,7 @@ def optimise(
     search: Search,
 ) -> tuple[Weights, Progress, int]:
     """Train heads at `rates` `[G, L]`; return the best weights and the progress of each, and the number of rounds."""
-    task = programs.recipe.task
+    recipe = programs.recipe
     # Steps donate the memory of their weights, so the weights of the caller are copied.
     weights = jax.device_put(jax.tree.map(jnp.copy, weights), programs.everywhere)
     best = jax.tree.map(jnp.copy, weights)
@@ -138,31 +148,36 @@ def optimise(
     progress = jax.device_put(Progress.start(*rates.shape), programs.everywhere)
     val_targets, speeds = jax.device_put((feed.val_targets, rates), programs.everywhere)
     paces = search.cycle.paces(search.max_rounds * feed.steps) if search.cycle else {}
-    stacked = programs.recipe.encoders is None  # a batch has all steps of a round
-    advance = programs.steps if stacked else programs.step
+    stacked = recipe.encoders is None  # a batch has all steps of a round
     running: collections.deque[jax.Array] = collections.deque()
     step, number = 0, 0
     for number in range(1, search.max_rounds + 1):
+        held = number <= search.held_rounds
+        advance = programs.steps if stacked else programs.held_step if held else programs.step
+        if number == search.held_rounds + 1 and search.held_rounds:
+            moments = jax.device_put(programs.first_moments(weights), programs.everywhere)
+            progress = progress.again()
+        now_speeds = jnp.full_like(speeds, search.held_rate) if held else speeds
         for batch in feed.round(number):
             now = slice(step * feed.steps, (step + 1) * feed.steps) if stacked else step
             paced = {**batch, **{name: values[now] for name, values in paces.items()}}
             weights, moments, losses = advance(
-                weights, moments, feed.fixed, paced, speeds, np.uint32(search.seed), np.int32(step)
+                weights, moments, feed.fixed, paced, now_speeds, np.uint32(search.seed), np.int32(step)
             )
             step += 1
             running.append(losses)
             if len(running) > _AHEAD:
                 running.popleft().block_until_ready()
-        metric, loss = measured(programs, weights.heads, feed.val_features(weights.encoder), val_targets)
+        metric, loss = measured(programs, weights.heads, feed.val_features(weights), val_targets)
         progress, best = programs.follow(progress, best, weights, metric, loss, np.int32(number))
         if search.report is not None:
-            reached = task.natural(float(progress.metric.max()), feed.units[0])
-            name = f"learning rate {rates[0, 0]:g}" if rates.size == 1 else f"{rates.size} heads"
+            reached = _reached(recipe, float(progress.metric.max()), feed.units[0])
+            name = f"learning rate {float(now_speeds[0, 0]):g}" if rates.size == 1 else f"{rates.size} heads"
             most = "" if search.cycle else "at most "
-            search.report(
-                f"{name}, epoch {number} of {most}{search.max_rounds}, validation {task.primary} {reached:.3f}"
-            )
-        if np.asarray(progress.stopped).all():
+            judged_by = "loss" if recipe.select == "loss" else recipe.task.primary
+            search.report(f"{name}, epoch {number} of {most}{search.max_rounds}, validation {judged_by} {reached:.3f}")
+        going_on = held and search.held_rounds < search.max_rounds
+        if np.asarray(progress.stopped).all() and not going_on:
             break
     return best, jax.device_get(progress), number
 

@@ -2,14 +2,15 @@
 
 import abc
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
 
 from mmcl_jax.evaluation.heads.batches import Examples, HeadBatch, Order, drawn_batches, in_parts, steps_of_round
 from mmcl_jax.evaluation.heads.encoded import FeatureEncoder
-from mmcl_jax.evaluation.heads.programs import Fixed, Programs
+from mmcl_jax.evaluation.heads.programs import Fixed, Programs, Weights
 from mmcl_jax.tasks import Units
 
 
@@ -46,8 +47,11 @@ class Feed(abc.ABC):
         """Yield the batches of a round (from 1 on); a feed of features yields them stacked, `[K, ...]`."""
 
     @abc.abstractmethod
-    def val_features(self, encoder: FeatureEncoder | None) -> jax.Array:
-        """Return the features `[M, ...]` of validation, of the trained encoder if there is one."""
+    def val_features(self, weights: Weights) -> jax.Array:
+        """Return the features `[M, ...]` of validation, of the trained encoder if there is one.
+
+        With dense encoders they are the outputs of the only head.
+        """
 
 
 class FeatureFeed(Feed):
@@ -83,7 +87,7 @@ class FeatureFeed(Feed):
         """Yield the minibatches of the next round."""
         yield next(self._batches)
 
-    def val_features(self, encoder: FeatureEncoder | None) -> jax.Array:
+    def val_features(self, weights: Weights) -> jax.Array:
         """Return the features of the validation split."""
         return self._val
 
@@ -111,6 +115,8 @@ class EncodedFeed(Feed):
         self.steps = order.steps
         self._train, self._val, self._order, self._seed, self._frozen = train, val, order, seed, frozen
         self._divided = programs.divided
+        encoders = programs.recipe.encoders
+        self._dense = encoders is not None and encoders.dense
 
     def round(self, number: int) -> Iterator[HeadBatch]:
         """Yield the batches of an epoch."""
@@ -120,9 +126,9 @@ class EncodedFeed(Feed):
             by_example = jax.device_put({**inputs, **batch}, self._divided)
             yield {**by_example, "target": self._targets[rows][None], "weight": weight[None]}
 
-    def val_features(self, encoder: FeatureEncoder | None) -> jax.Array:
-        """Return the features of the validation split by the encoder."""
-        return self._val.features(encoder, self._frozen)
+    def val_features(self, weights: Weights) -> jax.Array:
+        """Return the features of the validation split by the encoder, or the outputs of the head of dense encoders."""
+        return self._val.outputs(weights) if self._dense else self._val.features(weights.encoder, self._frozen)
 
 
 class EncodedSplit:
@@ -136,15 +142,19 @@ class EncodedSplit:
     def features(self, trained: FeatureEncoder | None, frozen: FeatureEncoder | None) -> jax.Array:
         """Return the features `[M, D]` by the trained encoder, or by the frozen encoder if none is trained."""
         if trained is not None:
-            return self._compute(trained)
+            return self._compute(functools.partial(self._programs.features, trained))
         assert frozen is not None
         if self._cached is None:
-            self._cached = self._compute(frozen)
+            self._cached = self._compute(functools.partial(self._programs.features, frozen))
         return self._cached
 
-    def _compute(self, encoder: FeatureEncoder) -> jax.Array:
+    def outputs(self, weights: Weights) -> jax.Array:
+        """Return the outputs `[M, ...]` of the only head, with the encoder that is trained with it."""
+        return self._compute(functools.partial(self._programs.outputs, weights))
+
+    def _compute(self, program: Callable[[dict[str, jax.Array]], jax.Array]) -> jax.Array:
         parts = [
-            np.asarray(self._programs.features(encoder, jax.device_put(part, self._programs.divided)))
+            np.asarray(program(jax.device_put(part, self._programs.divided)))
             for part in in_parts(self._examples, self._size)
         ]
         return jax.device_put(np.concatenate(parts)[: len(self.targets)], self._programs.everywhere)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,8 @@ from mmcl_jax.training.mesh import by_example, replicated
 from mmcl_jax.training.state.train_state import Arrays
 from mmcl_jax.views.randomness import example_keys
 
+Select = Literal["metric", "loss"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadRecipe:
@@ -32,6 +34,9 @@ class HeadRecipe:
       patience: number of rounds in a row without improvement after which a head stops.
       min_delta: smallest improvement of the primary metric (of standardised targets).
       since: the metric to improve on: the "best" so far, or that of the last round that was an "improvement".
+      select: what a head is judged by on validation: the primary "metric", or the "loss".
+      weight_decay: L2, whose gradient is added to that of the loss, for all trained arrays, as in PyTorch's Adam.
+      accumulate: number of slices of a batch, whose gradients are added; each is normalised by itself.
       dtype: of the computation.
       mesh: that batches are divided over; every device holds all arrays of the model.
     """
@@ -43,6 +48,9 @@ class HeadRecipe:
     patience: int
     min_delta: float
     since: Literal["best", "improvement"] = "improvement"
+    select: Select = "metric"
+    weight_decay: float = 0.0
+    accumulate: int = 1
     dtype: str = "float32"
     mesh: Mesh
 
@@ -104,6 +112,11 @@ class Progress:
             metric=worst, loss=-worst, round=none, reference=worst, waited=none, stopped=jnp.zeros(shape, jnp.bool_)
         )
 
+    def again(self) -> "Progress":
+        """Return this progress with a new patience: the best so far stays, and no head has stopped."""
+        none = jnp.zeros_like(self.waited)
+        return dataclasses.replace(self, waited=none, stopped=jnp.zeros_like(self.stopped))
+
 
 class Programs:
     """The compiled programs of a recipe; seeds, rates, labels and weights are their arguments."""
@@ -115,11 +128,13 @@ class Programs:
         self._adam = adam(recipe.second_moment)
         compiled = functools.partial(jax.jit, out_shardings=self.everywhere, compiler_options=options)
         self.step = compiled(self._step, donate_argnums=(0, 1))
+        self.held_step = compiled(functools.partial(self._step, hold=True), donate_argnums=(0, 1))
         self.steps = compiled(self._steps, donate_argnums=(0, 1))
         self.measure = compiled(self._measure)
         self.follow = compiled(self._follow)
         if recipe.encoders is not None:
             self.features = jax.jit(recipe.encoders.plain, compiler_options=options)
+            self.outputs = jax.jit(self._outputs, compiler_options=options)
 
     def first_moments(self, weights: Weights) -> optax.OptState:
         """Return Adam's state before the first step."""
@@ -153,14 +168,84 @@ class Programs:
         rates: Float[Array, "G L"],
         seed: UInt32[Array, ""],
         number: Int[Array, ""],
+        *,
+        hold: bool = False,
     ) -> tuple[Weights, optax.OptState, Float[Array, "G L"]]:
         """Take a step of Adam for every head at its rate, and for an encoder trained with it (G = L = 1).
 
         The L heads of a group see the same batch. The gradient of the sum of their losses is the gradient of each, so
         every head is trained as if it were alone. A frozen encoder encodes the augmented batch once for all heads, and
         normalises by its running statistics. A batch may have the `share` of the rates that its step takes, and the
-        decay `b1` of the first moment (see `OneCycle.paces`).
+        decay `b1` of the first moment (see `OneCycle.paces`). With `hold`, an encoder that is trained with the head
+        stays as it is in this step, apart from a decoder (see `Encoders.is_held`).
         """
+        gradients, losses, statistics = self._gradients(weights, fixed, batch, seed, number, hold=hold)
+        if self.recipe.weight_decay:
+            gradients = jax.tree.map(lambda by, old: by + self.recipe.weight_decay * old, gradients, weights.trained)
+        if hold and weights.encoder is not None:
+            encoders = self.recipe.encoders
+            assert encoders is not None
+            heads_by, params_by = gradients
+            gradients = (
+                heads_by,
+                jax.tree_util.tree_map_with_path(
+                    lambda path, by: jnp.zeros_like(by) if encoders.is_held(path) else by, params_by
+                ),
+            )
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
+            optimizer = adam(self.recipe.second_moment, batch["b1"]) if "b1" in batch else self._adam
+            (by_heads, by_params), moments = optimizer.update(gradients, moments)
+        rates = rates * batch["share"] if "share" in batch else rates
+        heads = jax.tree.map(lambda old, by: old - per_head(rates, by) * by, weights.heads, by_heads)
+        if weights.encoder is None:
+            return Weights(heads=heads, encoder=None), moments, losses
+        params = jax.tree.map(lambda old, by: old - rates[0, 0] * by, weights.encoder.params, by_params)
+        encoder = dataclasses.replace(weights.encoder, params=params, statistics=statistics)
+        return Weights(heads=heads, encoder=encoder), moments, losses
+
+    def _gradients(
+        self,
+        weights: Weights,
+        fixed: Fixed,
+        batch: dict[str, Array],
+        seed: UInt32[Array, ""],
+        number: Int[Array, ""],
+        *,
+        hold: bool,
+    ) -> tuple[tuple[Params, Arrays], Float[Array, "G L"], Arrays]:
+        """Return the gradients of the sum of all losses, the losses, and the statistics of a trained encoder."""
+        if weights.encoder is None or self.recipe.accumulate == 1:
+            return self._of_slice(weights, fixed, batch, seed, number, hold=hold)
+        encoder, count = weights.encoder, self.recipe.accumulate
+        total = batch["weight"].sum()
+
+        def add(carry: Any, part: dict[str, Array]) -> tuple[Any, None]:
+            gradients, losses, statistics = carry
+            now = dataclasses.replace(weights, encoder=dataclasses.replace(encoder, statistics=statistics))
+            mine = part["weight"].sum()
+            # A slice of copies alone, which have no weight, has a loss of 0 and not 0 / 0.
+            whole = {**part, "weight": jnp.where(mine > 0, part["weight"], 1)}
+            by, loss, statistics = self._of_slice(now, fixed, whole, seed, number, hold=hold)
+            share = mine / total
+            gradients = jax.tree.map(lambda sum, new: sum + share * new, gradients, by)
+            return (gradients, losses + share * loss, statistics), None
+
+        zeros = jax.tree.map(jnp.zeros_like, weights.trained)
+        start = (zeros, jnp.zeros((1, 1)), encoder.statistics)
+        (gradients, losses, statistics), _ = jax.lax.scan(add, start, _slices(batch, count))
+        return gradients, losses, statistics
+
+    def _of_slice(
+        self,
+        weights: Weights,
+        fixed: Fixed,
+        batch: dict[str, Array],
+        seed: UInt32[Array, ""],
+        number: Int[Array, ""],
+        *,
+        hold: bool,
+    ) -> tuple[tuple[Params, Arrays], Float[Array, "G L"], Arrays]:
+        """Return `_gradients` of a batch, or of a slice of it, at once."""
         encoders, task = self.recipe.encoders, self.recipe.task
         targets, views = batch.get("target"), ViewValues()
         features = None
@@ -183,36 +268,44 @@ class Programs:
             if inputs is None:
                 assert encoders is not None
                 assert weights.encoder is not None
+                if hold:
+                    params = jax.tree_util.tree_map_with_path(
+                        lambda path, x: jax.lax.stop_gradient(x) if encoders.is_held(path) else x, params
+                    )
                 encoder = dataclasses.replace(weights.encoder, params=params)
-                pooled, statistics = encoders.pooled(encoder, views, train=True, present=presence(batch))
+                pooled, statistics = encoders.pooled(encoder, views, train=True, hold=hold, present=presence(batch))
                 inputs = pooled[None]
             outputs = every_output(self.recipe.head, heads, inputs)
             losses = task.mean_loss(outputs, targets[:, None], batch["weight"][:, None])
             return losses.sum(), (losses, statistics)
 
         gradients, (losses, statistics) = jax.grad(loss, has_aux=True)(weights.trained)
-        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
-            optimizer = adam(self.recipe.second_moment, batch["b1"]) if "b1" in batch else self._adam
-            (by_heads, by_params), moments = optimizer.update(gradients, moments)
-        rates = rates * batch["share"] if "share" in batch else rates
-        heads = jax.tree.map(lambda old, by: old - per_head(rates, by) * by, weights.heads, by_heads)
-        if weights.encoder is None:
-            return Weights(heads=heads, encoder=None), moments, losses
-        params = jax.tree.map(lambda old, by: old - rates[0, 0] * by, weights.encoder.params, by_params)
-        encoder = dataclasses.replace(weights.encoder, params=params, statistics=statistics)
-        return Weights(heads=heads, encoder=encoder), moments, losses
+        return gradients, losses, statistics
+
+    def _outputs(self, weights: Weights, rows: dict[str, Array]) -> Float[Array, "B ..."]:
+        """Return the outputs of the only head (G = L = 1) of plain rows, by the encoder that is trained with it."""
+        assert self.recipe.encoders is not None
+        assert weights.encoder is not None
+        head = jax.tree.map(lambda x: x[0, 0], weights.heads)
+        return self.recipe.head(head, self.recipe.encoders.plain(weights.encoder, rows))
 
     def _measure(
         self, heads: Params, features: Float[Array, "M ..."], targets: Array
     ) -> tuple[Float[Array, "G L"], Float[Array, "G L"]]:
         """Return the score and the loss of every head on validation, whose targets are `[G, M, ...]`.
 
-        Heads are measured one after the other, since the outputs of all may exceed the memory.
+        The score of a head that is selected by its loss is minus the loss. With dense encoders, whose features would
+        fill the memory, `features` are the outputs of the only head. Heads are measured one after the other, since the
+        outputs of all may exceed the memory.
         """
 
         def measured(head: Params, targets: Array) -> tuple[Array, Array]:
-            outputs = self.recipe.head(head, features)
-            return self.recipe.task.score(outputs, targets), self.recipe.task.mean_loss(outputs, targets)
+            task, encoders = self.recipe.task, self.recipe.encoders
+            outputs = features if encoders is not None and encoders.dense else self.recipe.head(head, features)
+            score, loss = task.score(outputs, targets), task.mean_loss(outputs, targets)
+            if self.recipe.select == "loss":
+                score = jnp.where(jnp.isfinite(outputs).all(), -loss, jnp.nan)
+            return score, loss
 
         def of_group(group: tuple[Params, Array]) -> tuple[Array, Array]:
             return jax.lax.map(lambda head: measured(head, group[1]), group[0])
@@ -261,6 +354,20 @@ def judged(
         waited=waited,
         stopped=progress.stopped | ~finite | (waited >= recipe.patience),
     ), better
+
+
+def _slices(batch: dict[str, Array], count: int) -> dict[str, Array]:
+    """Return a batch `[B, ...]` as `[count, B / count, ...]`; `target` and `weight` are `[1, B, ...]`.
+
+    A slice has every count-th row, so that copies at the end of an epoch spread, and rows stay on their devices.
+    """
+
+    def sliced(name: str, values: Array) -> Array:
+        axis = 1 if name in ("target", "weight") else 0
+        shape = (*values.shape[:axis], values.shape[axis] // count, count, *values.shape[axis + 1 :])
+        return jnp.moveaxis(values.reshape(shape), axis + 1, 0)
+
+    return {name: sliced(name, values) for name, values in batch.items() if name not in ("share", "b1")}
 
 
 @functools.lru_cache(maxsize=16)

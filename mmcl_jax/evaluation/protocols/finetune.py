@@ -2,11 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
-from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.schema import SPLITS
@@ -22,23 +21,23 @@ from mmcl_jax.evaluation.heads.encoded import (
     built,
     image_axes,
     presence_of,
-    trained_spec,
     views_of_inputs,
 )
 from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
 from mmcl_jax.evaluation.heads.ensemble import EnsembleHead
 from mmcl_jax.evaluation.heads.feeds import EncodedFeed, EncodedSplit
 from mmcl_jax.evaluation.heads.linear import LinearHead
-from mmcl_jax.evaluation.heads.programs import HeadRecipe, programs_of
+from mmcl_jax.evaluation.heads.programs import HeadRecipe, Select, Weights, programs_of
+from mmcl_jax.evaluation.heads.unet import UNetHead
+from mmcl_jax.evaluation.protocols.made import Seed, made_of
 from mmcl_jax.evaluation.protocols.probe import all_trained
-from mmcl_jax.tasks import Class, Ordinal, Task
+from mmcl_jax.evaluation.protocols.tuning import BATCH_SIZE, PATIENCE
+from mmcl_jax.tasks import Class, Masks, Ordinal, Segmentation, Task
 from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.state.train_state import split_model
 
 __all__ = ["Examples", "FineTuned", "FinetuneSettings", "finetune"]
-
-Seed = tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +69,16 @@ class FinetuneSettings:
       seeds: of the initial weights of the head and, if not frozen, of order and augmentation.
       max_epochs: the longest training.
       batch_size: most rows per step.
+      accumulate: number of slices of a batch, whose gradients are added (see `Tuning`).
+      weight_decay: L2 in the gradient.
       patience: number of epochs without improvement after which a training ends.
       min_delta: smallest improvement of the metric; for regression, of the metric on standardised targets, so that it
         does not depend on the unit of the label.
-      augment_probability: share of training images that are augmented.
+      select: whether validation chooses by the primary "metric" or by the "loss".
+      augment: of training images: "run", "flip" or "none" (see `Tuning`); masks are predicted without.
+      augment_probability: share of training images that are augmented, of "run".
+      frozen_epochs: number of first epochs in which encoders that are trained are held.
+      frozen_rate: the learning rate of these epochs.
       ensemble: whether the head is the mean of a head on each modality (see `EnsembleHead`); it is returned as the
         linear head that it amounts to.
       cycle: how the rates move within `max_epochs`; then no training ends earlier. None for constant rates.
@@ -88,10 +93,16 @@ class FinetuneSettings:
     learning_rates: Sequence[float]
     seeds: Sequence[Seed]
     max_epochs: int = 500
-    batch_size: int = 512
-    patience: int = 10
+    batch_size: int = BATCH_SIZE
+    accumulate: int = 1
+    weight_decay: float = 0.0
+    patience: int = PATIENCE
     min_delta: float = 2e-4
+    select: Select = "metric"
+    augment: Literal["run", "flip", "none"] = "run"
     augment_probability: float = 0.8
+    frozen_epochs: int = 0
+    frozen_rate: float = 1e-3
     ensemble: bool = False
     cycle: OneCycle | None = None
 
@@ -99,8 +110,23 @@ class FinetuneSettings:
         rates = self.learning_rates
         check(len(rates) > 0 and min(rates) > 0, "learning_rates: give at least one, all above 0.")
         check(len(self.seeds) > 0, "seeds: give at least one.")
-        for name in ("max_epochs", "batch_size", "patience"):
+        for name in ("max_epochs", "batch_size", "accumulate", "patience"):
             check(getattr(self, name) > 0, f"{name}: must be positive, not {getattr(self, name)}.")
+        check(self.batch_size % self.accumulate == 0, f"accumulate: {self.accumulate} does not divide the batch size.")
+        check(
+            not self.frozen_epochs or self.cycle is None,
+            "--frozen-epochs: a cycle of rates has no frozen epochs; leave --schedule or --frozen-epochs out.",
+        )
+
+    @property
+    def dense(self) -> bool:
+        """Whether masks are predicted, by a U-Net."""
+        return isinstance(self.task, Segmentation | Masks)
+
+    @property
+    def held_epochs(self) -> int:
+        """The number of first epochs in which encoders beside a trained decoder or head are held."""
+        return self.max_epochs if self.frozen else min(self.frozen_epochs, self.max_epochs)
 
 
 def finetune(
@@ -116,9 +142,11 @@ def finetune(
 
     The head is a linear layer on the pooled features of the encoders, which are concatenated (Hager et al., CVPR 2023,
     section 4.2; the defaults are those of their released code). It is trained by Adam at a constant rate, or with a
-    `cycle`, without weight decay, on the cross-entropy, or on the squared error of targets standardised by the training
-    rows. Training images are augmented with probability 0.8, as in pretraining but with crops of 0.6 to 1 of the area,
-    and only resized otherwise; table rows are not augmented, nor are validation and test. The outputs of a row with
+    `cycle`, by default without weight decay, on the loss of the task; targets that are numbers are standardised by the
+    training rows. The head of masks is a `UNet` on the maps of an image encoder, which is trained with
+    the encoder or, if that is frozen, alone. Training images are augmented with probability 0.8, as in pretraining but
+    with crops of 0.6 to 1 of the area, and only resized otherwise; table rows are not augmented, nor are validation and
+    test. The outputs of a row with
     several images are averaged.
 
     If frozen, only the head is trained, and the encoders use their running statistics and do not change. All seeds and
@@ -152,12 +180,13 @@ def finetune(
     name = f"the model of {config.name} (seed {config.seed})"
     check_finite(split_model(model), name, remedy="go back to an earlier checkpoint")
     train, val, test = (_only(inputs, splits[name]) for name in SPLITS)
-    encoders, module = encoders_of(model, config, modalities, augment_probability=settings.augment_probability)
-    group_size = None if frozen else config.batch_norm.group_size
+    made = made_of(model, config, settings, train)
+    encoders, head, group_size = made.encoders, made.head, made.group_size
+    trains = not frozen or settings.dense  # something beside the head
+    unit = (group_size or 1) * settings.accumulate
+    group_size = None if not trains or unit == 1 else unit
     order = Order.of(len(train), batch_size=settings.batch_size, group_size=group_size)
-    mesh = local_mesh(order.size)
-    widths = tuple(model.encoders[modality].out_features for modality in modalities)
-    head = EnsembleHead(widths=widths) if settings.ensemble else LinearHead()
+    mesh = local_mesh(order.size // (settings.accumulate if trains else 1))
     programs = programs_of(
         HeadRecipe(
             head=head,
@@ -165,21 +194,31 @@ def finetune(
             encoders=encoders,
             patience=settings.patience if settings.cycle is None else NEVER,
             min_delta=settings.min_delta,
+            select=settings.select,
+            weight_decay=settings.weight_decay,
+            accumulate=settings.accumulate if trains else 1,
             dtype=config.dtype,
             mesh=mesh,
         )
     )
-    params, statistics = jax.device_put(split_model(module), programs.everywhere)
     by_input = jax.device_put({name: dict((fitted or {}).get(name, {})) for name in inputs}, programs.everywhere)
-    encoder = FeatureEncoder(params=params, statistics=statistics, fitted=by_input)
+
+    def encoder_at(seed: Seed) -> FeatureEncoder:
+        params, statistics = jax.device_put(split_model(made.module(seed)), programs.everywhere)
+        return FeatureEncoder(params=params, statistics=statistics, fitted=by_input)
+
+    encoder = encoder_at(settings.seeds[0])
     # Both splits have one size, so that they share compiled programs; it leaves room for all images of a row.
     size = min(max(1, settings.batch_size // most_images(val.inputs, encoders)), max(len(val), len(test)))
     size = -(-size // mesh.size) * mesh.size
     val_split, test_split = (EncodedSplit(programs, part, size=size) for part in (val, test))
 
-    def trained_on(seeds: Sequence[Seed], rates: Sequence[float], *, seed: int) -> list[Trained | None]:
-        feed = EncodedFeed(programs, train, val_split, order=order, seed=seed, frozen=encoder if frozen else None)
-        heads = head.new(sum(widths), task.outputs, seeds=[seed_word(seed) for seed in seeds])
+    def trained_on(
+        seeds: Sequence[Seed], rates: Sequence[float], *, seed: int, start: FeatureEncoder | None = None
+    ) -> list[Trained | None]:
+        frozen_encoder = encoder if start is None else None
+        feed = EncodedFeed(programs, train, val_split, order=order, seed=seed, frozen=frozen_encoder)
+        heads = head.new(made.features, task.outputs, seeds=[seed_word(seed) for seed in seeds])
         search = Search(
             reads=modalities,
             rates=rates,
@@ -188,27 +227,44 @@ def finetune(
             ties="first",
             report=report,
             cycle=settings.cycle,
+            held_rounds=settings.held_epochs if trains else 0,
+            held_rate=rates[0] if frozen else settings.frozen_rate,
         )
-        return fit(programs, feed, heads, None if frozen else encoder, search)
+        return fit(programs, feed, heads, start, search)
 
-    if frozen:
+    if not trains:
         trained = trained_on(settings.seeds, settings.learning_rates, seed=seed_word((config.seed,)))
     else:
         trained = []
         for seed in settings.seeds:
             chosen: Trained | None = None
+            start = encoder_at(seed)
             for rate in settings.learning_rates:
-                (candidate,) = trained_on([seed], [rate], seed=seed_word(seed))
-                if candidate is not None and (chosen is None or task.better(candidate.reached, chosen.reached)):
+                (candidate,) = trained_on([seed], [rate], seed=seed_word(seed), start=start)
+                if candidate is not None and (chosen is None or _better(candidate, chosen, settings)):
                     chosen = candidate
             trained.append(chosen)
     outcomes = []
     for best in map(_folded, all_trained(trained, task)):
-        reached = task.metrics(best.outputs(val_split.features(best.encoder, encoder)), val.targets)[task.primary]
-        outputs = best.outputs(test_split.features(best.encoder, encoder))
+        reached = task.metrics(outputs_of(best, val_split, encoder), val.targets)[task.primary]
+        outputs = outputs_of(best, test_split, encoder)
         metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
         outcomes.append(FineTuned(metrics, {"learning_rate": best.rate, "epoch": float(best.round)}, outputs, best))
     return outcomes
+
+
+def outputs_of(trained: Trained, split: EncodedSplit, encoder: FeatureEncoder) -> np.ndarray:
+    """Return the outputs of a trained head on a split, with the encoder that was trained with it or else `encoder`."""
+    if not isinstance(trained.head, UNetHead):
+        return trained.outputs(split.features(trained.encoder, encoder))
+    heads = jax.tree.map(lambda x: x[None, None], trained.params)
+    return np.asarray(split.outputs(Weights(heads=heads, encoder=trained.encoder)))
+
+
+def _better(first: Trained, second: Trained, settings: FinetuneSettings) -> bool:
+    if settings.select == "loss":
+        return first.reached < second.reached
+    return settings.task.better(first.reached, second.reached)
 
 
 def _folded(trained: Trained) -> Trained:
@@ -234,20 +290,6 @@ def _image_count(values: Any, spec: ViewSpec) -> int:
     return int(values.shape[1]) if values.ndim == image_axes(spec) + 1 else 1
 
 
-def encoders_of(
-    model: Model, config: ConfigDict, modalities: tuple[str, ...], *, augment_probability: float = 0.8
-) -> tuple[Encoders, nnx.Dict]:
-    """Return the `Encoders` that turn rows into features while a head is trained, and the module of the encoders.
-
-    Raises:
-      UserError: the run does not augment the images of a modality.
-    """
-    inputs = [name for modality in modalities for name in inputs_of(config.views, modality)]
-    module = nnx.Dict({modality: model.encoders[modality] for modality in dict.fromkeys([*modalities, *inputs])})
-    views = tuple(trained_spec(config, modality, probability=augment_probability) for modality in modalities)
-    return Encoders(graphdef=nnx.graphdef(module), modalities=modalities, views=views), module
-
-
 def check_inputs(
     model: Model,
     splits: Mapping[str, Examples],
@@ -268,6 +310,9 @@ def check_inputs(
         where = f"The split {split!r}"
         targets = np.asarray(examples.targets)
         check(len(targets) > 0, f"{where} has no row with the label {task.label!r}.")
+        if isinstance(task, Segmentation | Masks):
+            check(bool((targets >= 0).any()), f"{where} has no labelled pixel of {task.label!r}.")
+            targets = np.zeros(len(targets))
         numbers = np.issubdtype(targets.dtype, np.number) and not np.isinf(targets).any()
         labelled = numbers and bool((~np.isnan(targets)).reshape(len(targets), -1).any(axis=1).all())
         check(labelled, f"{where} has rows without a number as label {task.label!r}; leave them out.")

@@ -31,7 +31,8 @@ from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, presence
 from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
-from mmcl_jax.evaluation.protocols.finetune import encoders_of, most_images
+from mmcl_jax.evaluation.protocols.finetune import most_images
+from mmcl_jax.evaluation.protocols.made import encoders_of
 from mmcl_jax.evaluation.results.file import OfSource, identity
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.blocks import BLOCK, block_mesh, blockwise, in_blocks, padded

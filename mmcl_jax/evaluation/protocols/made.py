@@ -1,0 +1,141 @@
+"""What is trained on images: the encoders that compute features, a head on them, and for masks a decoder between."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from ml_collections import ConfigDict
+
+from mmcl_jax.encoders import Model
+from mmcl_jax.encoders.fusions import inputs_of
+from mmcl_jax.encoders.layers import BatchNorm
+from mmcl_jax.errors import check
+from mmcl_jax.evaluation.heads.batches import Examples, seed_word
+from mmcl_jax.evaluation.heads.encoded import Encoders, built, simple_spec, trained_spec
+from mmcl_jax.evaluation.heads.ensemble import EnsembleHead
+from mmcl_jax.evaluation.heads.linear import LinearHead
+from mmcl_jax.evaluation.heads.unet import DECODER, UNetEncoders, UNetHead, unet_of
+
+Seed = tuple[int, int]
+
+
+class Settings(Protocol):
+    """The settings that decide what is trained; see `FinetuneSettings`."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def accumulate(self) -> int: ...
+    @property
+    def augment(self) -> Literal["run", "flip", "none"]: ...
+    @property
+    def augment_probability(self) -> float: ...
+    @property
+    def ensemble(self) -> bool: ...
+    @property
+    def dense(self) -> bool: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Made:
+    """What is trained, as the settings ask for it.
+
+    Attributes:
+      encoders: that compute the features.
+      module: from the seed of a head to the encoders, with a decoder for masks.
+      head: its kind.
+      features: the number of features that the head reads.
+      group_size: rows that batch normalisation normalises together in training; None for all of a slice.
+    """
+
+    encoders: Encoders
+    module: Callable[[Seed], nnx.Dict]
+    head: LinearHead
+    features: int
+    group_size: int | None
+
+
+def made_of(model: Model, config: ConfigDict, settings: Settings, train: Examples) -> Made:
+    group_size, rows = config.batch_norm.group_size, settings.batch_size // settings.accumulate
+    if group_size is not None and rows < group_size and (settings.dense or settings.accumulate > 1):
+        model, group_size = _ungrouped(model), None
+    if not settings.dense:
+        options = {"augment": settings.augment, "augment_probability": settings.augment_probability}
+        encoders, module = encoders_of(model, config, settings.modalities, **options)  # type: ignore[arg-type]
+        widths = tuple(model.encoders[modality].out_features for modality in settings.modalities)
+        head = EnsembleHead(widths=widths) if settings.ensemble else LinearHead()
+        return Made(encoders=encoders, module=lambda _: module, head=head, features=sum(widths), group_size=group_size)
+    (modality,) = settings.modalities
+    shape = train.inputs[modality].shape
+    dense, module = unet_encoders_of(model, config, modality, shape[1:], rngs=nnx.Rngs(0))
+
+    def seeded(seed: Seed) -> nnx.Dict:
+        return unet_encoders_of(model, config, modality, shape[1:], rngs=nnx.Rngs(seed_word((*seed, 1))))[1]
+
+    head = UNetHead(size=(int(train.targets.shape[1]), int(train.targets.shape[2])))
+    features = module[DECODER].out_features
+    return Made(encoders=dense, module=seeded, head=head, features=features, group_size=group_size)
+
+
+def _ungrouped(model: Model) -> Model:
+    """Return the model with batch normalisation over all rows: a slice is smaller than the groups of its run."""
+    model = nnx.clone(model)
+    for _, module in nnx.iter_graph(model):
+        if isinstance(module, BatchNorm):
+            module.group_size = None
+    return model
+
+
+def encoders_of(
+    model: Model,
+    config: ConfigDict,
+    modalities: tuple[str, ...],
+    *,
+    augment: Literal["run", "flip", "none"] = "run",
+    augment_probability: float = 0.8,
+) -> tuple[Encoders, nnx.Dict]:
+    """Return the `Encoders` that turn rows into features while a head is trained, and the module of the encoders.
+
+    Raises:
+      UserError: the run does not augment the images of a modality, or they cannot be mirrored.
+    """
+    inputs = [name for modality in modalities for name in inputs_of(config.views, modality)]
+    module = nnx.Dict({modality: model.encoders[modality] for modality in dict.fromkeys([*modalities, *inputs])})
+    if augment == "run":
+        views = tuple(trained_spec(config, modality, probability=augment_probability) for modality in modalities)
+    else:
+        views = tuple(simple_spec(config, modality, augment) for modality in modalities)
+    return Encoders(graphdef=nnx.graphdef(module), modalities=modalities, views=views), module
+
+
+def unet_encoders_of(
+    model: Model, config: ConfigDict, modality: str, shape: Sequence[int], *, rngs: nnx.Rngs
+) -> tuple[UNetEncoders, nnx.Dict]:
+    """Return the encoder of an image with an untrained decoder, and the module of both.
+
+    Args:
+      model: with the encoder.
+      config: of its run.
+      modality: of the image.
+      shape: of its stored rows, (height, width, channels).
+      rngs: of the decoder's initial weights.
+
+    Raises:
+      UserError: the modality is no single image of a row, or its encoder has no maps whose grids halve.
+    """
+    alone = tuple(inputs_of(config.views, modality)) == (modality,) and len(shape) == 3
+    check(alone, f"--input {modality}: masks are predicted from one image of a row, which {modality!r} is not.")
+    spec = simple_spec(config, modality, "none")
+    rows, keys = (
+        jax.ShapeDtypeStruct((1, *shape), jnp.uint8),
+        jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)),
+    )
+    view = jax.eval_shape(lambda rows, keys: built(spec).plain(rows, keys, {}).values, rows, keys)
+    encoder = model.encoders[modality]
+    module = nnx.Dict({modality: encoder, DECODER: unet_of(encoder, view, rngs=rngs, dtype=config.dtype)})
+    return UNetEncoders(graphdef=nnx.graphdef(module), modalities=(modality,), views=(spec,)), module
