@@ -1,6 +1,6 @@
 """Downstream tasks, a file each: what a head predicts from features, with its loss and its metrics."""
 
-from mmcl_jax.tasks.choice import TASKS, task_of
+from mmcl_jax.tasks.choice import TASKS, is_dense, task_of
 from mmcl_jax.tasks.classes import Class
 from mmcl_jax.tasks.masks import Masks
 from mmcl_jax.tasks.multi_label import MultiLabel
@@ -13,5 +13,5 @@ from mmcl_jax.tasks.task import Details, Task, Units
 
 __all__ = [
     "TASKS", "Class", "Details", "Masks", "MultiLabel", "Number", "Numbers", "Ordinal", "OrdinalLogits",
-    "Segmentation", "Task", "Units", "task_of",
+    "Segmentation", "Task", "Units", "is_dense", "task_of",
 ]  # fmt: skip

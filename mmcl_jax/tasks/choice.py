@@ -82,3 +82,8 @@ def task_of(
         return Numbers(label=label, names=names)
     one_class = val is not None and not any({0.0, 1.0} <= set(of_label.tolist()) for of_label in val.T)
     return MultiLabel(label=label, names=names, one_class=one_class)
+
+
+def is_dense(task: Task) -> bool:
+    """Return whether a task predicts every pixel of an image."""
+    return isinstance(task, Segmentation | Masks)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
 from mmcl_jax.api.scores import Scores
@@ -12,6 +13,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.kept import heads_of
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
+from mmcl_jax.evaluation.protocols.tuning import Tuning
 from mmcl_jax.evaluation.results.file import ResultsFile
 from mmcl_jax.evaluation.results.leaderboard import leaderboard
 from mmcl_jax.evaluation.results.provenance import provenance
@@ -44,6 +46,14 @@ def evaluate(
     baselines: str | Iterable[str] = BASELINES,
     learning_rates: float | Iterable[float] | None = None,
     max_epochs: int | None = _DEFAULT.max_epochs,
+    batch_size: int | None = _DEFAULT.tuning.batch_size,
+    accumulate: int = _DEFAULT.tuning.accumulate,
+    weight_decay: float = _DEFAULT.tuning.weight_decay,
+    patience: int = _DEFAULT.tuning.patience,
+    select: Literal["metric", "loss"] = _DEFAULT.tuning.select,
+    augment: Literal["run", "flip", "none"] = _DEFAULT.tuning.augment,
+    frozen_epochs: int = _DEFAULT.tuning.frozen_epochs,
+    frozen_rate: float = _DEFAULT.tuning.frozen_rate,
     schedule: str = _DEFAULT.schedule,
     cycle_momentum: bool | None = _DEFAULT.cycle_momentum,
     trials: int | None = _DEFAULT.trials,
@@ -65,8 +75,9 @@ def evaluate(
         run, and else the latest.
       store: to evaluate on; by default the one that the first run was trained on.
       allow_overlap: whether test rows may be rows that a run was trained on.
-      protocol: "probe", "augmented_probe", "finetune", "knn", "retrieval", "features" or "tabpfn", or several; or one
-        of the rivals "forest", "boosting", "mlp", "lightgbm", "catboost", "realmlp" and "tabm" on the columns alone.
+      protocol: "probe", "augmented_probe", "finetune", "unet", "knn", "retrieval", "features" or "tabpfn", or several;
+        or one of the rivals "forest", "boosting", "mlp", "lightgbm", "catboost", "realmlp" and "tabm" on the columns
+        alone.
       input: what is predicted from, such as "image" or "image+table", or several inputs.
       fraction: shares of the training labels, such as `[1, 0.1, 0.01]`.
       per_class: labels per class, such as `[5, 20]`.
@@ -77,6 +88,14 @@ def evaluate(
       baselines: to evaluate too; () for none.
       learning_rates: to choose from on validation.
       max_epochs: the longest training.
+      batch_size: rows per step of "finetune", "augmented_probe" and "unet"; by default 512, or 16 for masks.
+      accumulate: slices of such a batch whose gradients are added; batch normalisation sees a slice.
+      weight_decay: L2 in the gradient of these protocols, as in PyTorch's Adam.
+      patience: epochs without improvement after which they end; 0 for never.
+      select: whether the "metric" or the "loss" on validation chooses epoch and rate.
+      augment: of training images: "run", as the run augments them; "flip", at most mirrored; "none".
+      frozen_epochs: first epochs of "finetune" in which the encoder of a run is not trained.
+      frozen_rate: the learning rate of these epochs.
       schedule: of the learning rate: "constant", or "one_cycle" over all of `max_epochs` (100 by default), up to the
         maximum that `learning_rates` give (0.01 by default).
       cycle_momentum: whether the momentum moves inversely in "one_cycle"; by default it does, as in PyTorch.
@@ -131,6 +150,16 @@ def evaluate(
         max_epochs=max_epochs,
         schedule=schedule,
         cycle_momentum=cycle_momentum,
+        tuning=Tuning(
+            batch_size=batch_size,
+            accumulate=accumulate,
+            weight_decay=weight_decay,
+            patience=patience,
+            select=select,
+            augment=augment,
+            frozen_epochs=frozen_epochs,
+            frozen_rate=frozen_rate,
+        ),
         trials=trials,
         allow_overlap=allow_overlap,
         keep=kept,

@@ -9,6 +9,7 @@ from mmcl_jax.api.scores import Scores
 from mmcl_jax.cli import types
 from mmcl_jax.evaluation.heads.cycle import SCHEDULES
 from mmcl_jax.evaluation.protocols.options import PROTOCOLS
+from mmcl_jax.evaluation.protocols.tuning import AUGMENT, SELECT
 from mmcl_jax.evaluation.results.summary import show
 from mmcl_jax.evaluation.sources.missingness import STRATEGIES
 from mmcl_jax.tasks import TASKS
@@ -55,6 +56,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=types.count,
         help="settings of forest, boosting and other rivals to choose from; 6 by default",
     )
+    add("--batch-size", type=types.count, help="rows per step of finetune; 512 by default, 16 for masks")
+    add("--accumulate", type=types.count, help="slices of a batch whose gradients are added; each is normalised alone")
+    add("--weight-decay", type=float, help="L2 in the gradient of finetune, such as 1e-5; 0 by default")
+    add("--patience", type=int, help="epochs without improvement before finetune ends; 10 by default, 0 for never")
+    add("--select", help=f"what chooses epoch and rate on validation, one of {','.join(SELECT)}")
+    add(
+        "--augment",
+        help=f"of training images, one of {','.join(AUGMENT)}: as the run augments, mirrored at most, or not at all",
+    )
+    add("--frozen-epochs", type=int, help="first epochs of finetune that do not train the encoder of a run")
+    add("--frozen-rate", type=float, help="learning rate of these epochs; 0.001 by default")
     add("--max-epochs", type=types.count, help="limit of epochs; an epoch of probe has at least 25 steps")
     add("--missing", type=types.shares, help="shares of the table to hide, each for a score, such as 0,0.3,0.5,0.9")
     add("--missing-by", type=types.names, help=f"what is hidden first, some of {','.join(STRATEGIES)}")

@@ -126,6 +126,7 @@ def evaluate_runs(
             max_epochs=options.epochs,
             log=lambda text: bar.update(done, text),
             cycle=options.cycle,
+            tuning=options.tuning,
             trials=TRIALS if options.trials is None else options.trials,
             keep=(lambda run: heads_of(run, options.keep)) if options.keep else None,
             unchanged=lambda: unchanged.check(

@@ -32,7 +32,7 @@ from mmcl_jax.evaluation.heads.unet import UNetHead
 from mmcl_jax.evaluation.protocols.made import Seed, made_of
 from mmcl_jax.evaluation.protocols.probe import all_trained
 from mmcl_jax.evaluation.protocols.tuning import BATCH_SIZE, PATIENCE
-from mmcl_jax.tasks import Class, Masks, Ordinal, Segmentation, Task
+from mmcl_jax.tasks import Class, Ordinal, Task, is_dense
 from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.state.train_state import split_model
@@ -121,7 +121,7 @@ class FinetuneSettings:
     @property
     def dense(self) -> bool:
         """Whether masks are predicted, by a U-Net."""
-        return isinstance(self.task, Segmentation | Masks)
+        return is_dense(self.task)
 
     @property
     def held_epochs(self) -> int:
@@ -310,7 +310,7 @@ def check_inputs(
         where = f"The split {split!r}"
         targets = np.asarray(examples.targets)
         check(len(targets) > 0, f"{where} has no row with the label {task.label!r}.")
-        if isinstance(task, Segmentation | Masks):
+        if is_dense(task):
             check(bool((targets >= 0).any()), f"{where} has no labelled pixel of {task.label!r}.")
             targets = np.zeros(len(targets))
         numbers = np.issubdtype(targets.dtype, np.number) and not np.isinf(targets).any()

@@ -11,9 +11,10 @@ import numpy as np
 from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.heads.cycle import OneCycle
 from mmcl_jax.evaluation.protocols.boosting import TABULAR
-from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
+from mmcl_jax.evaluation.protocols.options import TRAINING, TUNING, EvaluationOptions
 from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.protocols.rivals.search import TRIALS
+from mmcl_jax.evaluation.protocols.tuning import Tuning
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.missingness import (
@@ -27,7 +28,7 @@ from mmcl_jax.evaluation.sources.missingness import (
 from mmcl_jax.evaluation.sources.pairs import Pair
 from mmcl_jax.evaluation.sources.reads import modalities_of, pair_name
 from mmcl_jax.evaluation.sources.source import Source
-from mmcl_jax.tasks import Segmentation
+from mmcl_jax.tasks import is_dense
 from mmcl_jax.training.runs.run import Run
 
 NO_LABELS = "no labels"
@@ -46,6 +47,7 @@ class JobSettings:
       cycle: how the rates move; None for constant rates.
       trials: settings of each rival.
       unchanged: raises `UserError` if the store has changed since the evaluation began.
+      tuning: how protocols that read images in every step train.
     """
 
     learning_rates: tuple[float, ...]
@@ -55,6 +57,7 @@ class JobSettings:
     cycle: OneCycle | None = None
     trials: int = TRIALS
     unchanged: Callable[[], None]
+    tuning: Tuning = dataclasses.field(default_factory=Tuning)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,7 +114,7 @@ class Job:
     def parts(self) -> list[list[int]]:
         """Return the numbers of the draws in groups that are computed and stored together."""
         numbers = list(range(self.count))
-        alone = self.protocol == "finetune" or (self.protocol == "augmented_probe" and len(self.rows) > 1)
+        alone = self.protocol in ("finetune", "unet") or (self.protocol == "augmented_probe" and len(self.rows) > 1)
         return [[number] for number in numbers] if alone else [numbers]
 
     def of(self, store: Store, settings: JobSettings) -> dict[str, Any]:
@@ -128,6 +131,7 @@ class Job:
             "learning_rates": list(settings.learning_rates) if trains else None,
             "max_epochs": settings.max_epochs if trains else None,
             **({"one_cycle": dataclasses.asdict(settings.cycle)} if trains and settings.cycle else {}),
+            **({"tuning": settings.tuning.changed} if self.protocol in TUNING and settings.tuning.changed else {}),
             **({"fold": self.source.run.inputs.fold} if self.source.run.inputs.fold is not None else {}),
             **({"task": self.data.task.name} if self.data and self.data.task.name not in _UNNAMED else {}),
             **({"trials": settings.trials} if self.protocol in RIVALS else {}),
@@ -158,7 +162,7 @@ def jobs_of(
         for budget in options.budgets:
             rows = data.draws(budget, seed=source.run.config.seed, count=options.draws)
             # Protocols with random starts use several on labels that are drawn once.
-            starts = options.draws if protocol in ("augmented_probe", "finetune") else 1
+            starts = options.draws if protocol in TUNING else 1
             job = Job(
                 source=source,
                 data=data,
@@ -204,4 +208,4 @@ def _applies(source: Source, data: LabelledStore, input: str, protocol: str, bas
     if protocol in TABULAR:
         return "columns" in baselines
     needed = {source.baseline(modality) for modality in modalities_of(input)}
-    return protocol in ("probe", "knn") and needed <= set(baselines) and not isinstance(data.task, Segmentation)
+    return protocol in ("probe", "knn") and needed <= set(baselines) and not is_dense(data.task)

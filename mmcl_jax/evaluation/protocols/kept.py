@@ -31,8 +31,9 @@ from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, presence
 from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
+from mmcl_jax.evaluation.heads.unet import UNetHead
 from mmcl_jax.evaluation.protocols.finetune import most_images
-from mmcl_jax.evaluation.protocols.made import encoders_of
+from mmcl_jax.evaluation.protocols.made import encoders_of, unet_encoders_of
 from mmcl_jax.evaluation.results.file import OfSource, identity
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.blocks import BLOCK, block_mesh, blockwise, in_blocks, padded
@@ -47,9 +48,10 @@ from mmcl_jax.versions import versions
 
 FORMAT = 1
 FOLDER, ABOUT, ARRAYS = "heads", "head.json", "arrays.npz"
-HEADS: dict[str, type[LinearHead]] = {head.name: head for head in (LinearHead, LinearSegmentation)}
+HEADS: dict[str, type[LinearHead]] = {head.name: head for head in (LinearHead, LinearSegmentation, UNetHead)}
 _ANEW = "put a copy of it back, or keep the head again with mmcl evaluate --keep"
 _LONGEST = 120  # characters of a folder's name before the hash
+MASK_BLOCK = 16  # rows whose masks are predicted at once by a device
 _Count = Annotated[int, AtLeast(0)]
 
 
@@ -110,6 +112,8 @@ class HeadOfSource:
         def taken(names: tuple[str, ...]) -> dict[str, Any]:
             return {name: rows[name] for name in names} | presence_of(rows, names)
 
+        if isinstance(self.trained.head, UNetHead):
+            return self._decoded(taken(inputs))
         if self.standard is None:
             return self.of_features(self._encoded(taken(inputs)))
         features = []
@@ -132,6 +136,15 @@ class HeadOfSource:
         """Return pooled features `[N, D]` by the encoders that were trained with the head, or by those of the run."""
         encoders, mesh, encode = self._encoders
         return in_blocks(encode, rows, mesh, block=max(1, BLOCK // most_images(rows, encoders)))
+
+    def _decoded(self, rows: Mapping[str, Any]) -> np.ndarray:
+        """Return the outputs `[N, H, W, outputs]` of a U-Net by the encoder and decoder that were kept with it."""
+        assert self.trained.encoder is not None
+        encoders, _ = _trained_encoders(self.source, self.trained.reads, self.trained.head)
+        mesh = block_mesh()
+        program = _mask_program(encoders, self.trained.head, self.source.run.config.dtype, mesh)
+        arrays = jax.device_put((self.trained.encoder, self.trained.params), replicated(mesh))
+        return in_blocks(functools.partial(program, arrays), rows, mesh, block=MASK_BLOCK)
 
     @functools.cached_property
     def _encoders(self) -> tuple[Encoders, Mesh, Callable[[dict[str, jax.Array]], jax.Array]]:
@@ -250,7 +263,7 @@ def load_head(directory: Path, run: Run | None = None) -> KeptHead:
             head=head,
             params={name: arrays.pop(f"head/{name}") for name in ("kernel", "bias")},
             units=Units(*(arrays.pop(f"units/{name}") for name in ("shift", "scale"))),
-            encoder=_encoder(arrays, source, reads) if trains else None,
+            encoder=_encoder(arrays, source, reads, head) if trains else None,
             rate=raw["rate"],
             round=raw["round"],
             rounds=raw["rounds"],
@@ -315,14 +328,34 @@ def _path(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _encoder(arrays: dict[str, np.ndarray], source: Source, reads: tuple[str, ...]) -> FeatureEncoder:
+def _trained_encoders(source: Source, reads: tuple[str, ...], head: LinearHead) -> tuple[Encoders, nnx.Dict]:
+    """Return the encoders, with the decoder of a U-Net, whose arrays are kept with a head; the module has no values."""
+    run = source.run
+    model = nnx.eval_shape(run.untrained_model)
+    if not isinstance(head, UNetHead):
+        return encoders_of(model, run.config, reads)
+    (modality,) = reads
+    made: list[Encoders] = []
+
+    def module() -> nnx.Dict:
+        encoders, module = unet_encoders_of(
+            run.untrained_model(), run.config, modality, run.inputs.specs[modality].shape, rngs=nnx.Rngs(0)
+        )
+        made.append(encoders)
+        return module
+
+    abstract = nnx.eval_shape(module)
+    return made[0], abstract
+
+
+def _encoder(arrays: dict[str, np.ndarray], source: Source, reads: tuple[str, ...], head: LinearHead) -> FeatureEncoder:
     """Remove the arrays of the encoders from `arrays` and return them.
 
     Raises:
       ValueError: an array has another shape or dtype than in the encoders of the run.
       KeyError: an array is missing.
     """
-    _, module = encoders_of(nnx.eval_shape(source.run.untrained_model), source.run.config, reads)
+    _, module = _trained_encoders(source, reads, head)
     params, statistics = split_model(module)
 
     def taken(path: Any, like: Any) -> np.ndarray:
@@ -344,3 +377,14 @@ def _fitted(source: Source, reads: tuple[str, ...]) -> dict[str, Any]:
 def _program(encoders: Encoders, dtype: str, mesh: Mesh) -> Callable[..., jax.Array]:
     """Return the compiled encoders; heads of the same structure share them."""
     return blockwise(encoders.plain, mesh, dtype)
+
+
+@functools.lru_cache(maxsize=16)
+def _mask_program(encoders: Encoders, head: LinearHead, dtype: str, mesh: Mesh) -> Callable[..., jax.Array]:
+    """Return the compiled outputs of a U-Net, whose features would not fit the memory, as a function of its arrays."""
+
+    def outputs(arrays: tuple[FeatureEncoder, Any], rows: dict[str, jax.Array]) -> jax.Array:
+        encoder, params = arrays
+        return head(params, encoders.plain(encoder, rows))
+
+    return blockwise(outputs, mesh, dtype)

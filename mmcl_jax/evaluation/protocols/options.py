@@ -9,13 +9,15 @@ from mmcl_jax.evaluation.heads.cycle import EPOCHS, PEAK, SCHEDULES, OneCycle
 from mmcl_jax.evaluation.protocols.boosting import TABULAR
 from mmcl_jax.evaluation.protocols.probe import LEARNING_RATES, MAX_EPOCHS
 from mmcl_jax.evaluation.protocols.rivals import RIVALS
+from mmcl_jax.evaluation.protocols.tuning import Tuning
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.checks import check_choice
 from mmcl_jax.evaluation.sources.missingness import STRATEGIES, Missingness, missingness_of
 from mmcl_jax.evaluation.sources.source import BASELINES
 
-PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval", *TABULAR, *RIVALS)
-TRAINING = PROTOCOLS[:3]  # the protocols that train a head
+PROTOCOLS = ("probe", "augmented_probe", "finetune", "unet", "knn", "retrieval", *TABULAR, *RIVALS)
+TRAINING = PROTOCOLS[:4]  # the protocols that train a head
+TUNING = TRAINING[1:]  # those of them that read images in every step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,10 +27,10 @@ class EvaluationOptions:
     Attributes:
       protocols: "probe", a linear head on frozen features (`probe.train_heads`); "knn", nearest neighbours of frozen
         features; "augmented_probe" and "finetune", the protocols of Hager et al. on augmented images, which train the
-        head alone or all weights (see `finetune`); "retrieval" between projections of two modalities of test rows;
-        "features", gradient boosting on the columns of the table, on frozen features, and on both; "tabpfn", the same
-        with TabPFN (see `boosting`); "forest", "boosting", "mlp", "lightgbm", "catboost", "realmlp" and "tabm", models
-        on the columns alone, whatever the inputs (see `rivals`).
+        head alone or all weights (see `finetune`); "unet", a U-Net for masks on a frozen encoder; "retrieval" between
+        projections of two modalities of test rows; "features", gradient boosting on the columns of the table, on frozen
+        features, and on both; "tabpfn", the same with TabPFN (see `boosting`); "forest", "boosting", "mlp", "lightgbm",
+        "catboost", "realmlp" and "tabm", models on the columns alone, whatever the inputs (see `rivals`).
       inputs: to predict from: names of modalities joined by "+", whose features are concatenated (for kNN, each is
         scaled to length 1 first); "both" is "image+table". Retrieval is between the two of every `a+b` or, if no input
         joins two, between all pairs that the objective of the run compares.
@@ -41,12 +43,14 @@ class EvaluationOptions:
       label: the column to predict, several columns that are one task, joined by "+", or a sequence of such labels; by
         default the store's first label that is a class, or else its first label. Rows without the label are left out.
       task: name of the task, for labels that can be several: an ordinal label is "ordinal" by default, and "class"
-        ignores its order.
+        ignores its order; "ordinal_logits" decodes it as ContIG does. A mask of one class is "segmentation" by default,
+        and may be "masks".
       learning_rates: to choose from on validation; None for the six of Hager et al., or 0.01 for "one_cycle".
       max_epochs: the longest training; None for 500, or 100 for "one_cycle".
       schedule: "constant" rates, or "one_cycle", whose maxima are `learning_rates` and whose length is `max_epochs`:
         validation chooses an epoch, and ends no training.
       cycle_momentum: whether Adam's first decay moves with "one_cycle"; None for yes, as in PyTorch.
+      tuning: how `finetune`, `augmented_probe` and `unet` train.
       trials: settings of each rival, of which validation chooses one; None for six, as many as there are rates.
       allow_overlap: whether test rows may be rows that a run has seen in pretraining.
       keep: whether to save heads in the folder `heads` of their run; or another folder to save them in.
@@ -70,6 +74,7 @@ class EvaluationOptions:
     max_epochs: int | None = None
     schedule: str = "constant"
     cycle_momentum: bool | None = None
+    tuning: Tuning = dataclasses.field(default_factory=Tuning)
     trials: int | None = None
     allow_overlap: bool = False
     keep: bool | Path = False
@@ -95,6 +100,20 @@ class EvaluationOptions:
         check(
             self.schedule == "one_cycle" or self.cycle_momentum is None,
             "--cycle-momentum: constant rates have no cycle; add --schedule one_cycle, or leave it out.",
+        )
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in self.tuning.changed)
+        check(
+            not names or any(name in TUNING for name in self.protocols),
+            f"{names}: {' and '.join(self.protocols)} has no such setting; leave it out, or add --protocol finetune.",
+        )
+        check(
+            not self.tuning.frozen_epochs or self.schedule == "constant",
+            "--frozen-epochs: a cycle of rates has no frozen epochs; leave --schedule or --frozen-epochs out.",
+        )
+        check(
+            not self.tuning.frozen_epochs or "finetune" in self.protocols,
+            f"--frozen-epochs: {' and '.join(self.protocols)} trains no encoder; leave it out, or add --protocol "
+            "finetune.",
         )
         check(self.trials is None or self.trials > 0, f"--trials: must be positive, not {self.trials}.")
         check(

@@ -34,7 +34,7 @@ from mmcl_jax.evaluation.sources.missingness import HidingStore
 from mmcl_jax.evaluation.sources.pairs import with_both
 from mmcl_jax.evaluation.sources.reads import is_ensemble, modalities_of
 from mmcl_jax.evaluation.sources.source import Source
-from mmcl_jax.tasks import Segmentation
+from mmcl_jax.tasks import is_dense
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
             settings.log(f"{name}: {text}")
 
         named = dataclasses.replace(settings, log=log)
-        results = _finetune(job, data, numbers, named, frozen=job.protocol == "augmented_probe")
+        results = _finetune(job, data, numbers, named, frozen=job.protocol != "finetune")
     settings.unchanged()
     scores = []
     for draw, result in zip(numbers, results, strict=True):
@@ -117,7 +117,7 @@ def _probe(
     source: Source, data: LabelledStore, input: str, rows: np.ndarray, settings: JobSettings
 ) -> list[HeadScores]:
     seed, task = source.run.config.seed, data.task
-    dense = isinstance(task, Segmentation)
+    dense = is_dense(task)
     what: What = "maps" if dense else "pooled"
     features = [source.features(data, modality, what=what) for modality in modalities_of(input)]
     joined = [np.concatenate([by_split[split] for by_split in features], axis=-1) for split in SPLITS]
@@ -214,6 +214,7 @@ def _finetune(
         seeds=[(source.run.config.seed, number) for number in numbers],
         max_epochs=settings.max_epochs,
         cycle=settings.cycle,
+        **settings.tuning.settings(dense=is_dense(data.task), scratch=source.kind == "random"),
     )
     outcomes = finetune(
         source.model, source.run.config, splits, training, fitted=source.run.inputs.fitted, report=settings.log

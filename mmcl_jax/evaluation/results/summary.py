@@ -70,6 +70,7 @@ _PROTOCOLS = {
     "probe": "Linear probe",
     "augmented_probe": "Linear probe with augmented images",
     "finetune": "Fine-tuning",
+    "unet": "U-Net on the frozen encoder",
     "knn": "Nearest neighbours",
     "retrieval": "Retrieval",
     "features": "Gradient boosting",

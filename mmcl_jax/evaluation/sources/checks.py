@@ -10,7 +10,7 @@ from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import ENSEMBLE, is_ensemble, modalities_of
-from mmcl_jax.tasks import Segmentation
+from mmcl_jax.tasks import is_dense
 from mmcl_jax.training.runs.run import Run
 
 
@@ -87,15 +87,19 @@ def check_ensemble(input: str, protocols: Sequence[str]) -> None:
 
 
 def check_dense(data: LabelledStore, input: str, protocols: Sequence[str]) -> None:
-    """Raise `UserError` if a mask is to be predicted by another protocol than the probe, or from several inputs."""
-    if not isinstance(data.task, Segmentation):
-        return
+    """Raise `UserError` if a protocol does not fit a label, or a mask is to be predicted from several inputs."""
     mask, modalities = data.task.label, modalities_of(input)
+    if not is_dense(data.task):
+        check(
+            "unet" not in protocols,
+            f"--protocol unet: the label {mask!r} is no mask; use --protocol probe, augmented_probe or finetune.",
+        )
+        return
     for protocol in protocols:
         check(
-            protocol == "probe",
-            f"--protocol {protocol}: the label {mask!r} is a mask, which only a linear head on frozen feature maps "
-            "predicts; use --protocol probe.",
+            protocol in ("probe", "finetune", "unet"),
+            f"--protocol {protocol}: the label {mask!r} is a mask, which a linear head on frozen feature maps or a "
+            "U-Net predicts; use --protocol probe, unet or finetune.",
         )
     check(len(modalities) == 1, f"--input {input}: the mask {mask!r} is predicted from one image; name one input.")
 

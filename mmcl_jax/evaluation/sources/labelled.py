@@ -9,8 +9,8 @@ from mmcl_jax.data.schema import SPLITS, Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.evaluation.sources.budgets import Budget
-from mmcl_jax.evaluation.sources.masks import masks_of, read_masks
-from mmcl_jax.tasks import Task, task_of
+from mmcl_jax.evaluation.sources.masks import masks_of, read_masks, read_several_masks
+from mmcl_jax.tasks import Masks, Task, task_of
 
 _REMEDY = "predict another --label, or prepare the store again with other splits"
 
@@ -24,7 +24,8 @@ class LabelledStore:
       task: the prediction of the label.
       rows: per split, the rows `[N]` that have the label (of several labels, at least one).
       targets: per split, the labels of these rows: int64 class codes `[N]`; float64 numbers `[N]`; for several labels
-        float64 `[N, K]`, NaN where a row lacks one; or masks `[N, H, W]` int64, -1 for pixels without a label.
+        float64 `[N, K]`, NaN where a row lacks one; masks `[N, H, W]` int64, -1 for pixels without a label; or several
+        masks `[N, H, W, K]` int8.
       columns: the label or labels; their categories are the texts of the class codes. () for a mask.
       fold: of the store, whose splits are used; None for the store's own splits.
     """
@@ -45,7 +46,7 @@ class LabelledStore:
         Args:
           store: with label columns or masks.
           label: the name of a label column, of a target of several columns, or of a mask; or the names of several label
-            columns that are one task, joined by "+".
+            columns, or of several masks, that are one task, joined by "+".
           task: name of the task, for labels that can be several; see `task_of`.
           fold: of the store; None for its own splits.
 
@@ -53,9 +54,17 @@ class LabelledStore:
           UserError: there is no such label, it is no such task, a split has no row with it, or all training rows have
             the same value of it.
         """
-        if label is not None and label in masks_of(store.schema):
-            check(task in (None, "segmentation"), f"--task {task}: the label {label!r} is a mask: segmentation.")
+        masks = masks_of(store.schema)
+        if label is not None and label in masks and task != "masks":
+            sentence = f"--task {task}: the label {label!r} is a mask; choose --task segmentation or --task masks."
+            check(task in (None, "segmentation"), sentence)
             return cls(store, *read_masks(store, label, fold), (), fold)
+        parts = [] if label is None else [label] if label in masks else label.split("+")
+        if parts and set(parts) <= set(masks):
+            check(task in (None, "masks"), f"--task {task}: the labels {label!r} are masks: --task masks.")
+            twice = next((name for name in parts if parts.count(name) > 1), None)
+            check(twice is None, f"--label {label}: {twice!r} is named twice; name it once.")
+            return cls(store, *read_several_masks(store, parts, fold), (), fold)
         entry, columns = _columns(store, label)
         indices = [store.schema.entries[entry].columns.index(column) for column in columns]
         single = len(columns) == 1
@@ -101,8 +110,9 @@ class LabelledStore:
         """The texts of the classes of each label, or of the mask; () for a number."""
         if self.columns:
             return {column.name: column.categories for column in self.columns}
-        (classes,) = self.store.schema.entries[self.task.label].columns
-        return {self.task.label: classes.categories}
+        entries = self.store.schema.entries
+        names = self.task.names if isinstance(self.task, Masks) else (self.task.label,)
+        return {name: entries[name].columns[0].categories for name in names}
 
     def people(self, split: str) -> np.ndarray | None:
         """Return the person `[N]` (the group) of each labelled row of a split; None for a store without groups."""
