@@ -343,6 +343,11 @@ def _absent(scores: Sequence[Score]) -> str:
     if not lacking:
         return ""
     by_split = "; ".join(f"{split}: {names(texts)}" for split, texts in lacking.items())
+    counts = sorted({int(score.metrics["labels_in_macro"]) for score in scores if "labels_in_macro" in score.metrics})
+    if counts:
+        labels = sum(name.startswith("auroc/") for name in scores[0].metrics)
+        over = f"{' or '.join(map(str, counts))} of {labels} labels"
+        return f"Classes without rows: {by_split}. Macro averages are over {over}: those with both classes in test."
     return f"Classes without rows: {by_split}. Top-1 is over all rows, other metrics over the classes that test has."
 
 

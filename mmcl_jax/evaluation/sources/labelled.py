@@ -221,7 +221,13 @@ def _columns(store: Store, name: str | None) -> tuple[str, tuple[Column, ...]]:
 
 
 def _check(store: Store, columns: Sequence[Column], targets: Mapping[str, np.ndarray]) -> None:
-    """Raise `UserError` unless every split has rows with each label, and the training rows have two values of it."""
+    """Raise `UserError` unless every split has rows with each label, and the training rows have two values of it.
+
+    Of several yes-or-no labels, it is enough that this holds of one: a rare finding must not forbid all others.
+    """
+    if len(columns) > 1 and all(column.coded for column in columns):
+        _check_some(store, columns, targets)
+        return
     for split in SPLITS:
         where = f"The split {split!r} of {store.directory}"
         by_label = list(targets[split].reshape(-1, len(columns)).T) if columns else []
@@ -231,3 +237,16 @@ def _check(store: Store, columns: Sequence[Column], targets: Mapping[str, np.nda
             if split == "train":
                 rows = f"rows with two {'classes' if column.coded else 'values'} of {column.name!r}"
                 check(len(np.unique(valid)) > 1, f"{where} has no {rows}, so there is nothing to learn; {_REMEDY}.")
+
+
+def _check_some(store: Store, columns: Sequence[Column], targets: Mapping[str, np.ndarray]) -> None:
+    """Raise `UserError` unless every split has rows with one of the labels, and train rows with both classes of one."""
+    names = "+".join(column.name for column in columns)
+    for split in SPLITS:
+        where = f"The split {split!r} of {store.directory}"
+        check(targets[split].size > 0, f"{where} has no row with one of the labels {names!r}; {_REMEDY}.")
+        both = [{0.0, 1.0} <= set(values.tolist()) for values in targets[split].T]
+        check(
+            split != "train" or any(both),
+            f"{where} has no rows with two classes of any of {names!r}, so there is nothing to learn; {_REMEDY}.",
+        )

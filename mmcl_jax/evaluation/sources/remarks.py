@@ -9,6 +9,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.page.wording import clipped, counted
+from mmcl_jax.tasks import MultiLabel
 from mmcl_jax.training.runs.run import Run
 
 _SHOWN = 5  # classes that a sentence names
@@ -24,6 +25,9 @@ def remarks_on(data: LabelledStore, budgets: Sequence[Budget]) -> list[str]:
         "val": "settings are chosen by the other classes",
         "test": "top-1 is over all rows, and the other metrics over the classes that have rows",
     }
+    if isinstance(data.task, MultiLabel):
+        both = [{0.0, 1.0} <= set(values.tolist()) for values in data.targets["test"].T]
+        ends["test"] = f"macro averages are over {sum(both)} of {counted(len(both), 'label')}"
     for split, texts in absent.items():
         classes = counted(len(texts), "class", "classes")
         end = ends[split].format(them="it" if len(texts) == 1 else "them")

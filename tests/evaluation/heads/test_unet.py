@@ -64,7 +64,7 @@ def test_odd_grids_are_cut_to_the_finer_one() -> None:
 
 @pytest.mark.parametrize("shapes", [[(16, 16, 3), (4, 4, 8)], [(16, 16, 3)]], ids=["patches", "no stage"])
 def test_grids_that_do_not_halve_are_refused(shapes: list[tuple[int, int, int]]) -> None:
-    with pytest.raises(UserError, match="A U-Net reads maps whose grids halve .* use a convolutional encoder"):
+    with pytest.raises(UserError, match=r"A U-Net reads maps whose grids halve .* use a convolutional encoder"):
         UNet(shapes, rngs=nnx.Rngs(0))
 
 

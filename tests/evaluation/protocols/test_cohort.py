@@ -113,8 +113,8 @@ def test_a_mask_is_predicted_from_feature_maps(run: Run, store: Store) -> None:
         assert score.metrics["dice"] > 0.5
         assert score.metrics["iou"] < score.metrics["dice"]
         assert "val_dice" in score.metrics
-    with pytest.raises(UserError, match="--protocol finetune: the label 'disc' is a mask"):
-        evaluate_runs([run], store, EvaluationOptions(protocols=("finetune",), **how), log=quiet)
+    with pytest.raises(UserError, match="--protocol augmented_probe: the label 'disc' is a mask"):
+        evaluate_runs([run], store, EvaluationOptions(protocols=("augmented_probe",), **how), log=quiet)
     with pytest.raises(UserError, match=r"--input image\+pgs: the mask 'disc' is predicted from one image"):
         evaluate_runs([run], store, EvaluationOptions(inputs=("image+pgs",), **how), log=quiet)
     with pytest.raises(UserError, match="--task class: the label 'disc' is a mask"):
