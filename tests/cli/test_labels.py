@@ -126,7 +126,10 @@ def test_both_is_image_and_table(run: Path, tmp_path: Path, capsys: pytest.Captu
             ["--label", "price", "--task", "class"],
             "--task class: the label 'price' (price is continuous) is no such task",
         ),
-        (["--label", "price", "--task", "rank"], "--task: there is no task 'rank'; choose from class, ordinal, ordinal_logits"),
+        (
+            ["--label", "price", "--task", "rank"],
+            "--task: there is no task 'rank'; choose from class, ordinal, ordinal_logits",
+        ),
         (["--label", "price+weight", "--per-class", "3"], "'price+weight' are several labels and have no classes"),
     ],
 )

@@ -227,7 +227,9 @@ def _finetune(
 
 def _contributions(data: LabelledStore, outputs: np.ndarray) -> str:
     """Return what every test row, or every person of a store with groups, adds to the primary metric, packed."""
-    return packed(of_people(parts(data.task, outputs, data.targets["test"]), data.people("test")))
+    people = data.people("test")
+    values = of_people(parts(data.task, outputs, data.targets["test"]), people)
+    return packed(values, people=people is not None)
 
 
 def _retrieve(source: Source, store: Store, input: str) -> Score:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import norm
 
 from mmcl_jax.evaluation.results.interval import fold_half_width, t_half_width
-from mmcl_jax.evaluation.results.per_row import unpacked
+from mmcl_jax.evaluation.results.per_row import PEOPLE, unpacked
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import Grid, budgets_of, methods_of, only, title_of
 from mmcl_jax.evaluation.sources.reads import from_scratch
@@ -172,9 +172,11 @@ def _improvement(method: str, budget: str, pairs: _Pairs) -> Improvement:
             repeated = [improved(a.metrics[metric], b.metrics[metric]) for a, b in zip(ours, scratch, strict=True)]
             unit = "draw"
         rows = _row_half_width(list(pairs.values()), relative)
+        tested = ("not " if math.isnan(rows) else "") + "over "
+        tested += "people of the test split" if _of_people(pairs) else "test rows"
         half = t_half_width(_sd(repeated), len(repeated))
         parts = [] if math.isnan(half) else [f"over {counted(len(repeated), unit)}"]
-        parts += ["not over test rows" if math.isnan(rows) else "over test rows"] if parts or rows > 0 else []
+        parts += [tested] if parts or rows > 0 else []
         half = math.hypot(*(one for one in (half, rows) if not math.isnan(one))) if parts else math.nan
         over = " and ".join(parts) or "not defined for one pair"
         over += "; other pretrainings may differ more" if len(seeds) == 1 and parts else ""
@@ -200,6 +202,11 @@ def _sd(values: Sequence[float]) -> float:
 def _primary(score: Score) -> str:
     """Return the metric that chose the settings of a score."""
     return next(name.removeprefix("val_") for name in score.metrics if name.startswith("val_"))
+
+
+def _of_people(pairs: _Pairs) -> bool:
+    """Return whether contributions are those of people, who may have several test rows."""
+    return any(score.rows.startswith(PEOPLE) for both in pairs.values() for part in both for score in part)
 
 
 def _row_half_width(pairs: Sequence[tuple[list[Score], list[Score]]], relative: bool) -> float:

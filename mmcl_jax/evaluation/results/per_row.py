@@ -6,6 +6,7 @@ import numpy as np
 
 from mmcl_jax.tasks import Number, Task
 
+PEOPLE = "people "  # before the values of people
 _LEAST, _MOST = 1e-30, 1e38  # the largest squared error that float32 holds well
 
 
@@ -48,10 +49,15 @@ def of_people(values: np.ndarray | None, people: np.ndarray | None) -> np.ndarra
     return (mean + sums * count / len(values)).astype(np.float32)
 
 
-def packed(values: np.ndarray | None) -> str:
-    """Return the values as text: a bit each if all are 0 or 1, else four bytes each; "" for None."""
+def packed(values: np.ndarray | None, *, people: bool = False) -> str:
+    """Return the values as text: a bit each if all are 0 or 1, else four bytes each; "" for None.
+
+    Values of people, who may have several rows, begin with "people ".
+    """
     if values is None:
         return ""
+    if people:
+        return PEOPLE + packed(values)
     if np.isin(values, (0, 1)).all():
         return f"bits {len(values)} {base64.b64encode(np.packbits(values.astype(bool)).tobytes()).decode()}"
     return f"float32 {len(values)} {base64.b64encode(values.astype('<f4').tobytes()).decode()}"
@@ -66,7 +72,7 @@ def unpacked(text: str) -> np.ndarray | None:
     """
     if not text:
         return None
-    kind, count, coded = text.split(" ")
+    kind, count, coded = text.removeprefix(PEOPLE).split(" ")
     data = base64.b64decode(coded)
     if kind == "bits":
         return np.unpackbits(np.frombuffer(data, np.uint8), count=int(count)).astype(np.float64)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import t
 
 from mmcl_jax.evaluation.results.improvement import improvement_grids, improvements
-from mmcl_jax.evaluation.results.per_row import packed
+from mmcl_jax.evaluation.results.per_row import of_people, packed
 from mmcl_jax.evaluation.results.scores import Score
 
 pytestmark = pytest.mark.core
@@ -77,3 +77,31 @@ def test_another_encoder_or_draw_is_no_pair() -> None:
     assert improvement_grids(scores[:1]) == []
     old = [*both(1.0, 2.0, encoder=""), score("mt", 1.0, encoder="known", seed=1)]
     assert improvements(old)[0].mean == 50.0
+
+
+def test_the_interval_is_that_of_people_and_not_of_their_eyes() -> None:
+    """Two equal eyes of every person tell no more than one eye."""
+    rng = np.random.default_rng(5)
+    scratch = rng.chisquare(1, 90)
+    ours = 0.8 * scratch + 0.1 * rng.chisquare(1, 90)
+
+    def found(eyes: int, *, people: bool):
+        person = np.repeat(np.arange(90), eyes) if people else None
+        rows = [
+            packed(of_people(np.repeat(values, eyes), person), people=people) for values in (ours, scratch)
+        ]  # fmt: skip
+        scores = [score("mt", ours.mean(), rows=rows[0]), score("supervised table", scratch.mean(), rows=rows[1])]
+        return improvements(scores)[0]
+
+    one, two, rows = found(1, people=True), found(2, people=True), found(2, people=False)
+    assert (two.low, two.high) == pytest.approx((one.low, one.high), rel=1e-5)
+    assert "over people of the test split" in two.over
+    assert rows.high - rows.low == pytest.approx((one.high - one.low) / math.sqrt(2), rel=1e-5)
+    assert "over test rows" in rows.over
+
+
+def test_scores_with_and_without_people_have_no_interval_over_the_test_split() -> None:
+    scores = [
+        score("mt", 1.0, rows=packed(np.ones(4), people=True)), score("supervised table", 2.0, rows=packed(np.ones(8)))
+    ]  # fmt: skip
+    assert math.isnan(improvements(scores)[0].low)

@@ -85,3 +85,6 @@ def test_two_equal_eyes_of_every_person_give_the_interval_of_people(name: str) -
     np.testing.assert_allclose(people, alone, rtol=2e-4, atol=2e-5)
     assert both.var() / 160 < 0.6 * people.var() / 80  # rows alone would have said half the variance
     np.testing.assert_array_equal(of_people(alone, np.arange(80)[::-1]), alone)
+    text = packed(people, people=True)
+    assert text.startswith("people ")
+    np.testing.assert_array_equal(unpacked(text), people)
