@@ -113,12 +113,12 @@ def people_of(run: Run) -> int:
     return len(np.unique(run.store().group("test")))
 
 
-def test_tasks_of_rows_are_tuned_as_contig_does_and_their_intervals_are_of_people(run: Run) -> None:
+def test_tasks_of_rows_are_tuned_as_contig_does_and_their_intervals_are_of_people(run: Run, tmp_path: Path) -> None:
     """Grades decoded in both ways, labels of which one never occurs, numbers and traits that some people lack."""
     said: list[str] = []
     labels = ("diagnosis", "findings", "age+body", "sex+smoking")
     scores = scores_of(run, said, label=labels, tuning=CONTIG)
-    scores += scores_of(run, label="diagnosis", task="ordinal_logits", tuning=CONTIG)
+    scores += scores_of(run, label="diagnosis", task="ordinal_logits", tuning=CONTIG, keep=tmp_path / "heads")
     by_task = {score.task if score.label != "sex+smoking" else "traits": score for score in scores}
     assert set(by_task) == {"ordinal", "multi_label", "numbers", "traits", "ordinal_logits"}
     assert all(score.chosen["epoch"] in (1, 2) for score in scores)
@@ -137,6 +137,13 @@ def test_tasks_of_rows_are_tuned_as_contig_does_and_their_intervals_are_of_peopl
     assert {"sum of MSE / variance", "kappa of batches of 16", "micro AUROC of batches of 16"} <= set(shown)
     rows = LabelledStore.of(run.store(), "age+body").targets["train"]
     assert np.isnan(rows).any()  # the ages of some are masked, and do not drop the row
+    (folder,) = (tmp_path / "heads").iterdir()
+    head = load_head(folder)
+    images = np.asarray(head.source.inputs(run.store(), "test", "image"))
+    grades = head.trained.task.grades(head.outputs({"image": images}))
+    frame = mj.embed(run, store=run.store(), split="test", head=folder, out=tmp_path / "grades.parquet").to_frame()
+    assert frame["prediction"].to_list() == [None if grade < 0 else str(grade) for grade in grades]
+    assert frame["probabilities"].to_numpy().shape == (len(images), 5)
 
 
 def test_disc_and_atrophy_are_learnt_by_a_u_net_and_kept(run: Run, tmp_path: Path) -> None:
