@@ -36,7 +36,7 @@ class Masks(Task):
 
     name = "masks"
     shown = ("soft_dice", "dice")
-    details = Details("further metrics", ("iou",))
+    details = Details("further metrics", ("iou",), each="dice")
     dtype = np.int8
     names: tuple[str, ...]
 

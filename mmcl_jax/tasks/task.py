@@ -48,10 +48,17 @@ def spread_of(targets: np.ndarray) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Details:
-    """Further metrics of a task, which have a printed table of their own, and the word for them in its title."""
+    """Further metrics of a task, which have a printed table of their own, and the word for them in its title.
+
+    Attributes:
+      title: the word.
+      metrics: their names.
+      each: a metric whose values of single labels, such as `dice/disc`, stand beside them; "" for none.
+    """
 
     title: str = ""
     metrics: tuple[str, ...] = ()
+    each: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

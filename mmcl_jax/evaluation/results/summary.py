@@ -369,6 +369,8 @@ def detail_grids(scores: Sequence[Score]) -> list[Grid]:
         label, task, *_, rate, by = key
         details = TASKS[task].details if task in TASKS else Details()
         metrics = [metric for metric in details.metrics if all(metric in score.metrics for score in part)]
+        every = list(dict.fromkeys(metric for score in part for metric in score.metrics))
+        metrics += [metric for metric in every if details.each and metric.startswith(f"{details.each}/")]
         if not metrics:
             continue
         cells = {metric: summarise(part, metric) for metric in metrics}

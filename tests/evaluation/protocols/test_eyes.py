@@ -157,6 +157,7 @@ def test_disc_and_atrophy_are_learnt_by_a_u_net_and_kept(run: Run, tmp_path: Pat
         assert score.metrics["soft_dice"] > 0.4
         assert score.metrics["dice"] == pytest.approx((score.metrics["dice/disc"] + score.metrics["dice/atrophy"]) / 2)
         assert len(unpacked(score.rows)) == people_of(run)
+    assert all(grid.head[2:] == ["iou", "dice/disc", "dice/atrophy"] for grid in detail_grids(scores))
     store = run.store()
     data = LabelledStore.of(store, "disc+atrophy")
     assert (data.targets["test"][..., 1] == -1).any()  # an eye without this mask
