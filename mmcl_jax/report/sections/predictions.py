@@ -13,7 +13,7 @@ from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.page.html import Child, Html, element, fragment, name, section, table
 from mmcl_jax.page.wording import clipped, count, counted, number
 from mmcl_jax.report.subject import Group, Subject, how_to_evaluate, paragraph
-from mmcl_jax.tasks import Class, Number, Ordinal
+from mmcl_jax.tasks import Class, Number, Ordinal, OrdinalLogits
 
 _HEADS = 3  # of a run
 _CELLS = 16  # classes up to which the whole matrix is shown
@@ -73,7 +73,7 @@ def kept_heads(subject: Subject) -> tuple[list[KeptHead], list[str]]:
         except UserError as error:
             faults.append(f"The head {folder.name} cannot be shown: {error}")
             continue
-        key = (head.score.protocol, head.score.input, head.score.label)
+        key = (head.score.protocol, head.score.input, head.score.label, head.score.task)
         rank = (_labels(head), -head.score.draw)
         if key not in best or rank > best[key][0]:
             best[key] = (rank, head)
@@ -94,6 +94,7 @@ def _labels(head: KeptHead) -> float:
 def _of_head(subject: Subject, head: KeptHead, level: str) -> Html:
     score, task, fold = head.score, head.trained.task, subject.run.inputs.fold
     title = f"{score.label}, {score.protocol.replace('_', ' ')} on {score.input}, {score.budget} labels"
+    title += ", decoded as by ContIG" if isinstance(task, OrdinalLogits) else ""
     heading = element(level, clipped(title, 120))
     if not isinstance(task, Class | Ordinal | Number):
         words = f"Predictions of the task {task.name!r} are not drawn; their metrics are under Results."
