@@ -404,3 +404,33 @@ def test_what_does_not_fit_is_refused(config) -> None:
     plain.views = {"image": view("resized"), "table": view("scarf")}
     with pytest.raises(UserError, match="no view augments 'image'"):
         run(model, plain, frozen=True)
+
+
+def test_slices_add_up_to_the_batch_and_held_encoders_stay(config) -> None:
+    """With a held encoder, which no slice normalises, the gradient of four slices is that of the batch, copies too."""
+    model = model_of(config)
+    before = jax.tree.map(np.array, split_model(model.encoders["image"])[0])
+    held = {"frozen": False, "frozen_epochs": 3, "frozen_rate": 1e-2, "learning_rates": [1.0], "augment": "none"}
+    whole, slices, decayed = (
+        run(model, config, **held, **more)[0] for more in ({}, {"accumulate": 4}, {"weight_decay": 1.0})
+    )
+    np.testing.assert_allclose(slices.outputs, whole.outputs, rtol=1e-4, atol=1e-5)
+    assert np.abs(decayed.trained.params["kernel"]).sum() < np.abs(whole.trained.params["kernel"]).sum()
+    for one in (whole, slices, decayed):
+        jax.tree.map(np.testing.assert_array_equal, one.trained.encoder.params["image"], before)
+
+
+def test_the_loss_selects_the_epoch_if_asked_for(config) -> None:
+    tuned = run(model_of(config), config, frozen=True, select="loss", learning_rates=[1e-2, 1e-1], patience=99)[0]
+    val = toy(30, 1)
+    losses = BRIGHT.mean_loss(jnp.asarray(outputs_on(tuned, model_of(config), config, val)), jnp.asarray(val.targets))
+    assert tuned.trained.reached == pytest.approx(float(losses), rel=1e-4)
+
+
+def outputs_on(tuned, model: Model, config, examples: Examples) -> np.ndarray:
+    """The outputs of a tuned head on plain rows."""
+    encoder = model.encoders["image"]
+    view = VIEWS.build(config.views.image, "view")
+    keys = jax.random.split(jax.random.key(0), len(examples))
+    views = view.plain(jnp.asarray(examples.inputs["image"]), keys, {}).values
+    return tuned.trained.outputs(encoder(views, train=False).pooled)
