@@ -158,7 +158,7 @@ def test_relatives_share_what_they_should(raw: Path, people: People) -> None:
     assert table.columns == ["FID1", "ID1", "FID2", "ID2", "N_SNP", "HetHet", "IBS0", "Kinship"]
     assert table["ID1"].to_list() == truth["one"].to_list()
     assert len(table) >= 2
-    assert table["Kinship"].min() > 0.1
+    assert table["Kinship"].min() > 0.05
 
 
 def test_genetic_components_show_ancestry(people: People) -> None:

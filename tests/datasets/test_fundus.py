@@ -189,13 +189,12 @@ def test_without_lists_the_darkest_and_brightest_are_left_out_and_lids_are_quara
     bare = Path(shutil.copytree(copied / "left", tmp_path / "bare" / "left")).parent
     command = ["prepare", "--dataset", "fundus", "--root", str(bare), *options]
     assert main(command) == 2
-    assert f"{lid} shows no round field of view" in capsys.readouterr().err
+    assert "shows no round field of view" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
     assert main([*command, "--max-bad", "0.1"]) == 0
     listed = (tmp_path / "store" / "quarantine.jsonl").read_text()
     assert lid in listed
-    assert listed.count("\n") == 1
-    assert "no circle" in listed
+    assert listed.count('"no circle"') == listed.count("\n") == sum(mean is None for mean in means.values())
 
 
 @pytest.fixture(scope="module")
