@@ -90,15 +90,8 @@ def test_every_option_and_every_choice_is_in_a_run() -> None:
     for name, _, options in RUNS:
         for key, value in options.items():
             tried[name][key].add(value)
-    elsewhere = {
-        "measured",
-        "membranes",
-        "multabench",
-        "fundus",
-        "aptos",
-        "rfmid",
-        "palm",
-    }  # no options, or those of their own tests
+    # No options, or those of their own tests.
+    elsewhere = {"measured", "membranes", "multabench", "fundus", "aptos", "rfmid", "palm"}
     assert set(tried) | elsewhere == set(RECIPES.names())
     for name in tried:
         hints = typing.get_type_hints(RECIPES.factory(name))
