@@ -42,12 +42,12 @@ class Retina(Preset):
         return self if self.small else dataclasses.replace(self, group_size=32, epochs=100)
 
     def inputs(self, *names: str) -> dict[str, ConfigDict]:
-        """Return the inputs: the image, and the vectors of these names."""
+        """Return the inputs: the image, and the vectors of these names, of which scores and covariates are z-scored."""
         options: dict[str, dict[str, Any]] = {
-            "snp": {"missing": "mean"},
-            "pgs": {"missing": "mean"},
-            "burden": {"missing": "mean"},
-            "covariates": {"missing": "mean"},
+            "snp": {"missing": "mode", "scale": "none"},
+            "pgs": {"missing": "mean", "scale": "std"},
+            "burden": {"missing": "mean", "scale": "none"},
+            "covariates": {"missing": "mean", "scale": "std"},
         }
         return {"image": input(), **{name: input(**options[name]) for name in names}}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmcl_jax.config import experiments, load
-from mmcl_jax.data.inputs import OPTIONS
+from mmcl_jax.data.inputs import OPTIONS, TABLE_OPTIONS
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.runs.plain import from_plain, to_plain
 from mmcl_jax.training.runs.renamed import translated
@@ -165,7 +165,7 @@ def test_an_old_key_ends_with_the_name_that_it_has_now(key: str, tmp_path: Path)
 def test_the_config_of_an_old_run_is_the_experiment_of_today(name: str) -> None:
     today = to_plain(load(name))
     old = {key: value for key, value in today.items() if key not in ("inputs", "loader", "cohort", "fold")}
-    table = {key: value for key, value in today["inputs"].get("table", OPTIONS).items() if key != "of"}
+    table = {key: value for key, value in today["inputs"].get("table", OPTIONS).items() if key in TABLE_OPTIONS}
     assert translated({**old, **table, "input": today["loader"]}) == today
     assert translated(today) == today
 

@@ -56,10 +56,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     }
     for name, width in WIDTHS.items():
         kept = [n for n in range(len(eyes)) if name not in lacking or n // 2 % lacking[name]]
-        values = np.repeat(rng.normal(size=(PEOPLE, width)), 2, axis=0)[kept]
+        numbers = rng.integers(0, 3, (PEOPLE, width)) if name == "snp" else rng.normal(size=(PEOPLE, width))
+        values = np.repeat(numbers, 2, axis=0)[kept]
         columns = {f"{name}{index}": values[:, index] for index in range(width)}
         pl.DataFrame({"eye": [eyes[n] for n in kept], **columns}).write_csv(folder / f"{name}.csv")
         entries[name] = {"kind": "vector", "file": str(folder / f"{name}.csv"), "key": "eye"}
+    entries["snp"]["dtype"] = "int8"
     request = {"key_column": "eye", "group_column": "person", "split": [0.7, 0.1, 0.2], "entries": entries}
     (folder / "request.json").write_text(json.dumps(request))
     prepare(Request.read(folder / "request.json", {}), folder / "store")
