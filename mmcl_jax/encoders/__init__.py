@@ -15,7 +15,6 @@ from mmcl_jax.encoders.fusions.daft import daft as daft
 from mmcl_jax.encoders.fusions.fused import fused as fused
 from mmcl_jax.encoders.fusions.max import max as max
 from mmcl_jax.encoders.fusions.mul import mul as mul
-from mmcl_jax.encoders.genetics import genetics_mlp as genetics_mlp
 from mmcl_jax.encoders.keys import FeatureKey, parse_key
 from mmcl_jax.encoders.mlp import table_mlp as table_mlp
 from mmcl_jax.encoders.model import Model, asked_of_tables, build_model, view_specs
@@ -27,7 +26,8 @@ from mmcl_jax.encoders.transformers.table_transformer import table_transformer a
 from mmcl_jax.encoders.transformers.vit import vit as vit
 from mmcl_jax.encoders.transformers.vit import vit_base as vit_base
 from mmcl_jax.encoders.transformers.vit import vit_small as vit_small
-from mmcl_jax.encoders.vector import vector_mlp as vector_mlp
+from mmcl_jax.encoders.vectors.genetics_mlp import genetics_mlp as genetics_mlp
+from mmcl_jax.encoders.vectors.vector_mlp import vector_mlp as vector_mlp
 
 __all__ = [
     "ENCODERS",

@@ -70,6 +70,8 @@ NOT_RUN = {
     "mmcl import": "tests/export/imports makes such checkpoints",
     "mmcl evaluate --run runs/released": "tests/export/imports makes such runs",
     "mmcl embed --run runs/eyes": "tests/export/embeddings/test_requested.py has such requests",
+    "mmcl explain --run runs/contig": "tests/explain/test_losses.py explains the loss of several modalities",
+    "mmcl evaluate --run runs/contig": "tests/evaluation/protocols/test_confounding.py has such runs",
     "mmcl gwas": "tests/gwas runs it on drawn genotypes",
     "mmcl report --run runs/mmcl-*": "tests/report compares runs",
     "mmcl --print-completion": "tests/cli/test_completion.py asks a shell",
