@@ -72,6 +72,7 @@ NOT_RUN = {
     "mmcl embed --run runs/eyes": "tests/export/embeddings/test_requested.py has such requests",
     "mmcl explain --run runs/contig": "tests/explain/test_losses.py explains the loss of several modalities",
     "mmcl evaluate --run runs/contig": "tests/evaluation/protocols/test_confounding.py has such runs",
+    "python -m benchmarks.explained_eyes": "trains for minutes; tests/explain/test_truth.py tests its parts",
     "mmcl gwas": "tests/gwas runs it on drawn genotypes",
     "mmcl report --run runs/mmcl-*": "tests/report compares runs",
     "mmcl --print-completion": "tests/cli/test_completion.py asks a shell",
