@@ -22,8 +22,12 @@ _OTHER = {
     "mse": ("r2", "mae"),
     "top1": ("balanced_accuracy", "log_loss"),
     "auroc": ("top1", "log_loss"),
-    "kappa": ("top1", "mae"),
+    "kappa": ("top1", "mae", "kappa_of_batches"),
+    "r2": ("r2",),
+    "auroc_macro": ("auroc_micro", "auroc_micro_of_batches"),
+    "soft_dice": ("dice",),
 }
+_FEW = 6  # labels that are shown one by one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,21 +63,44 @@ def _trials(outcome: TableOutcome) -> Beside:
 
 
 def _metrics(outcome: TableOutcome) -> Beside:
-    columns = outcome.plan.table.columns
-    present = {name for scores in outcome.scores.values() for score in scores for name in score.metrics}
-    measures = [Measure(name, primary=False) for name in _OTHER.get(outcome.metric, ()) if name in present]
-    head = ["method", *(f"{column.heading.lower()}: {measure.name}" for column in columns for measure in measures)]
+    def others(column: TableColumn) -> list[str]:
+        return list(_OTHER.get(outcome.tested[column.key].metric if outcome.tested else outcome.metric, ()))
+
+    return _further(outcome, "Other metrics", others)
+
+
+def _labels(outcome: TableOutcome) -> Beside:
+    def each(column: TableColumn) -> list[str]:
+        tested = outcome.tested.get(column.key)
+        names = outcome.plan.settings.label_of(column).split("+")
+        of = {"r2": "r2", "auroc_macro": "auroc", "soft_dice": "dice"}.get(tested.metric if tested else "")
+        return [f"{of}/{name}" for name in names] if of and 1 < len(names) <= _FEW else []
+
+    return _further(outcome, "Every label", each)
+
+
+def _further(outcome: TableOutcome, title: str, names: Callable[[TableColumn], list[str]]) -> Beside:
+    """Return the metrics that `names` names for a column, as far as scores of the column have them."""
+    present: dict[str, set[str]] = {}
+    for (_, key), scores in outcome.scores.items():
+        present.setdefault(key, set()).update(name for score in scores for name in score.metrics)
+    measures = [
+        (column, Measure(name, primary=False))
+        for column in outcome.plan.table.columns
+        for name in names(column)
+        if name in present.get(column.key, ())
+    ]
+    head = ["method", *(f"{column.heading.lower()}: {measure.name}" for column, measure in measures)]
     rows = []
     for row in outcome.plan.rows:
         texts = []
-        for column in columns:
-            scores = outcome.scores.get((row.key, column.key))
-            for measure in measures:
-                cell = GridCell.of(scores, measure) if scores else None
-                texts.append(plus_minus(spread(list(cell.values.values())) if cell else None, measure))
+        for column, measure in measures:
+            of_cell = outcome.scores.get((row.key, column.key))
+            cell = GridCell.of(of_cell, measure) if of_cell else None
+            texts.append(plus_minus(spread(list(cell.values.values())) if cell else None, measure))
         rows.append([row.label, *texts])
-    units = ", ".join(f"{measure.name} {measure.unit}" for measure in measures)
-    return Beside("Other metrics", f"On test: {units}.", [head, *rows] if measures else [])
+    units = ", ".join(dict.fromkeys(f"{measure.name} {measure.unit}" for _, measure in measures))
+    return Beside(title, f"On test: {units}.", [head, *rows] if measures else [])
 
 
 def _ranks(outcome: TableOutcome) -> Beside:
@@ -157,6 +184,7 @@ def _columns(outcome: TableOutcome) -> Beside:
 
 _TABLES: dict[str, Callable[[TableOutcome], Beside]] = {
     "metrics": _metrics,
+    "labels": _labels,
     "ranks": _ranks,
     "cost": _cost,
     "columns": _columns,

@@ -1,6 +1,7 @@
 """The config of every pretraining of a table, and the checks that run before anything is trained."""
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.heads.batches import Order
 from mmcl_jax.evaluation.heads.encoded import augmentation_of
 from mmcl_jax.evaluation.protocols.boosting import check_tabular
+from mmcl_jax.evaluation.protocols.tuning import Tuning
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.missingness import Hiding, Missingness, check_missing, tables_of
 from mmcl_jax.evaluation.sources.reads import modalities_of
@@ -127,28 +129,37 @@ def check_evaluations(plan: Plan, configs: Mapping[str, ConfigDict]) -> list[str
     Raises:
       UserError: naming the label, the subset, the row or the config key that makes an evaluation impossible.
     """
-    folds = {
-        fold: LabelledStore.of(plan.store, plan.settings.label, plan.table.task, fold=fold)
-        for fold in plan.fold_numbers
-    }
-    one_class = any(metric_of(data) == "auroc" and len(np.unique(data.targets["test"])) < 2 for data in folds.values())
-    check(
-        not one_class,
-        f"All test rows of {plan.store.directory} have the same class of {plan.settings.label!r}, so there is no "
-        "AUROC; predict another --label, or prepare the store again with other splits.",
-    )
+    labelled: dict[tuple[str, str, int | None], LabelledStore] = {}
+    for column, fold in itertools.product(plan.table.columns, plan.fold_numbers):
+        of = column.store, plan.settings.label_of(column), fold
+        labelled[of] = labelled.get(of) or plan.labelled(column, fold)
+    for data in labelled.values():
+        check(
+            not _one_class(data),
+            f"All test rows of {data.store.directory} have the same class of {data.task.label!r}, so there is no "
+            "AUROC; predict another --label, or prepare the store again with other splits.",
+        )
     rates, epochs = plan.settings.learning_rates, plan.settings.max_epochs
     check(rates is None or (len(rates) > 0 and min(rates) > 0), "--learning-rates: give at least one, all above 0.")
     check(epochs is None or epochs > 0, f"--max-epochs: must be positive, not {epochs}.")
     checked = set()
     for evaluation in plan.evaluations:
         row, column, fold = evaluation.training.row.key, evaluation.column, evaluation.training.fold
-        key = row, evaluation.protocol, evaluation.input, str(evaluation.budget), column.hidden, fold
+        of = column.store, plan.settings.label_of(column), fold
+        key = row, evaluation.protocol, evaluation.input, str(evaluation.budget), column.hidden, of
         if key not in checked:
             checked.add(key)
-            _check_evaluation(evaluation, folds[fold], configs[row])
+            _check_evaluation(evaluation, labelled[of], configs[row])
     budgets = list(dict.fromkeys(evaluation.budget for evaluation in plan.evaluations))
-    return list(dict.fromkeys(line for data in folds.values() for line in remarks_on(data, budgets)))
+    return list(dict.fromkeys(line for data in labelled.values() for line in remarks_on(data, budgets)))
+
+
+def _one_class(data: LabelledStore) -> bool:
+    """Return whether no label of a store has test rows of both of its classes, as an AUROC needs."""
+    if metric_of(data) not in ("auroc", "auroc_macro"):
+        return False
+    targets = data.targets["test"].reshape(len(data.targets["test"]), -1)
+    return all(len(np.unique(values[~np.isnan(values)])) < 2 for values in targets.T)
 
 
 def _check_evaluation(evaluation: Evaluation, data: LabelledStore, config: ConfigDict) -> None:
@@ -185,10 +196,12 @@ def _check_evaluation(evaluation: Evaluation, data: LabelledStore, config: Confi
         check_tabular(evaluation.protocol, data.task, data.store)
     if evaluation.protocol != "finetune":
         return
+    tuning = evaluation.column.options.get("tuning", Tuning())
+    batch, group = tuning.batch_size or _FINETUNE_BATCH, config.batch_norm.group_size
     try:
-        if "image" in modalities:
+        if "image" in modalities and tuning.augment == "run":
             augmentation_of(config, probability=0.8)
-        Order.of(rows.shape[1], batch_size=_FINETUNE_BATCH, group_size=config.batch_norm.group_size)
+        Order.of(rows.shape[1], batch_size=batch, group_size=group)
     except UserError as error:
         raise UserError(f"{row}: {error}") from error
 

@@ -48,7 +48,7 @@ class GridCell:
             values[repeat] = measure.factor * float(np.mean([score.metrics[measure.metric] for score in of_repeat]))
             by_draw = [unpacked(score.rows) for score in of_repeat] if measure.primary else [None]
             if all(of_rows is not None for of_rows in by_draw):
-                rows[repeat] = measure.factor * np.mean([one for one in by_draw if one is not None], axis=0)
+                rows[repeat] = measure.of_rows(np.mean([one for one in by_draw if one is not None], axis=0))
         return cls(values, rows, measure.lower, measure.bounded)
 
 
@@ -72,12 +72,12 @@ class Sample:
         If all cells have the contributions of the test rows, methods are paired by row: the variance is that of the
         mean over rows of the weighted contributions. If not, methods are treated as independent, which overestimates
         the variance where they agree on which rows are easy. Either way one further row is counted whose outcome is as
-        far off as possible, so the variance is never 0. (Errors have no bound: this row is as far off as the row that
-        is farthest off.) Other metrics than top-1 and AUROC have no variance here without contributions of rows.
+        far off as possible, so the variance is never 0. (Other metrics than top-1 and AUROC have no bound: this row is
+        as far off as the row that is farthest off; without contributions of rows they have no variance here.)
         """
         paired = all(repeat in cell.rows for cell, _ in cells for repeat in repeats)
         if not all(cell.bounded for cell, _ in cells):
-            return self._variance_of_errors(cells, repeats) if paired and cells[0][0].lower else 0.0
+            return self._variance_of_unbounded(cells, repeats) if paired else 0.0
         off = 100 * sum(abs(weight) for _, weight in cells) / 2 * self.rows / self.smallest
         if paired:
             total = sum(weight * np.mean([cell.rows[seed] for seed in repeats], axis=0) for cell, weight in cells)
@@ -89,16 +89,16 @@ class Sample:
             variance += float((100 * weight) ** 2 * smooth * (1 - smooth) / self.smallest)
         return variance
 
-    def _variance_of_errors(self, cells: Sequence[tuple[GridCell, float]], repeats: Sequence[Repeat]) -> float:
-        """Return the variance of an error, or of a relative improvement, whose ratio is linearised (delta method)."""
+    def _variance_of_unbounded(self, cells: Sequence[tuple[GridCell, float]], repeats: Sequence[Repeat]) -> float:
+        """Return the variance of a sum, or of a relative improvement of errors, whose ratio is linearised."""
 
         def total(sign: int) -> Any:
             chosen = [(cell, abs(weight)) for cell, weight in cells if sign * weight > 0]
             return sum(weight * np.mean([cell.rows[repeat] for repeat in repeats], axis=0) for cell, weight in chosen)
 
         first, second = total(1), total(-1)
-        whole = np.mean(second)
-        rows = first if whole == 0 else 100 * (np.mean(first) / whole * second - first) / whole
+        whole = np.mean(second) if cells[0][0].lower else 0.0
+        rows = first - second if whole == 0 else 100 * (np.mean(first) / whole * second - first) / whole
         apart = np.abs(rows - np.mean(rows))
         return float((np.square(apart).sum() + apart.max() ** 2) / len(rows) ** 2)
 

@@ -3,13 +3,16 @@
 import dataclasses
 import math
 
+import numpy as np
+
 from mmcl_jax.evaluation.results.summary import NAMES
 from mmcl_jax.page.wording import LOWER_IS_BETTER
 from mmcl_jax.reproduce.spec import COLUMNS_USED
 
-_IN_UNITS = ("mse", "mae", "rmse", "log_loss")  # of the label, or of logarithms; all other metrics are shares
-
-_NAMES = {COLUMNS_USED: "share of pairs in which noise is used less"}
+# Of the label, of logarithms, or of variances; all other metrics are shares.
+_IN_UNITS = ("mse", "mae", "rmse", "log_loss", "standardised_mse_sum")
+_SUM = "standardised_mse_sum"
+_NAMES = {COLUMNS_USED: "share of pairs in which noise is used less", _SUM: "summed mean squared error"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +21,30 @@ class Measure:
 
     Attributes:
       metric: the name in scores.
-      primary: whether it is the metric whose contributions of test rows scores have.
+      primary: whether the contributions of test rows that scores have are of this metric, or determine it.
+      labels: number of labels that are predicted together.
     """
 
     metric: str
     primary: bool = True
+    labels: int = 1
+
+    @classmethod
+    def of(cls, metric: str, *, primary: str, labels: int = 1) -> "Measure":
+        """Return the measure of a metric of a task with this primary metric, whose contributions scores have.
+
+        Example:
+          >>> [Measure.of(metric, primary="r2").primary for metric in ("r2", "standardised_mse_sum", "mae")]
+          [True, True, False]
+        """
+        return cls(metric, primary=metric == primary or (metric, primary) == (_SUM, "r2"), labels=labels)
+
+    def of_rows(self, contributions: np.ndarray) -> np.ndarray:
+        """Return what test rows add to the metric, as tables show it, from their contributions to the primary metric.
+
+        The summed error of K standardised numbers is K (1 - R2), with the mean R2 of the numbers.
+        """
+        return self.labels * (1 - contributions) if self.metric == _SUM else self.factor * contributions
 
     @property
     def lower(self) -> bool:

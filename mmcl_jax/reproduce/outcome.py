@@ -18,7 +18,7 @@ from mmcl_jax.reproduce.plan import Plan, read_evaluation
 from mmcl_jax.reproduce.published import TARGETS, target_of
 from mmcl_jax.reproduce.spec import COLUMNS_USED, Contrast, Published, TableColumn, TableRow, difference
 from mmcl_jax.reproduce.work.tune import Trial
-from mmcl_jax.tasks import Class
+from mmcl_jax.tasks import Class, MultiLabel, Ordinal
 
 PROTOCOLS = {
     "probe": "Frozen: a linear head on frozen features of images that are not augmented (the paper augments them).",
@@ -39,6 +39,21 @@ RIVALS = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Tested:
+    """What a column with a label of its own is tested on.
+
+    Attributes:
+      metric: the primary metric of its task.
+      labels: number of labels that are predicted together.
+      test: the size of its test set; None with folds.
+    """
+
+    metric: str
+    labels: int
+    test: grid.Sample | None
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TableOutcome:
     """A table whose evaluations are all finished.
@@ -47,12 +62,13 @@ class TableOutcome:
       plan: of the table.
       variant: of the configs.
       title: of the page.
-      metric: of columns that name none, such as "top1".
-      test: the size of the test set; None with folds.
+      metric: of columns that name none, such as "top1"; of columns with labels of their own, that of the first.
+      test: the size of the test set, of the first column; None with folds.
       scores: by row and column.
       seconds: that each evaluation took, by row, column and seed (and fold).
       trials: of pretraining, of which the settings of the methods were chosen; empty if they were given.
       used: by row and column, the use of every column of the table at every repeat (see `columns_used`).
+      tested: by column, of columns with labels of their own.
     """
 
     plan: Plan
@@ -64,6 +80,7 @@ class TableOutcome:
     seconds: Mapping[tuple[str, str, grid.Repeat], float]
     used: Mapping[tuple[str, str], list[Mapping[str, float]]] = dataclasses.field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
+    tested: Mapping[str, Tested] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def cells(self) -> dict[tuple[str, str], grid.GridCell]:
@@ -73,14 +90,19 @@ class TableOutcome:
 
     def measure(self, column: TableColumn) -> Measure:
         """Return the metric of a column."""
-        metric = column.metric or self.metric
-        return Measure(metric, primary=metric == self.metric)
+        of = self.tested.get(column.key, Tested(self.metric, 1, self.test))
+        return Measure.of(column.metric or of.metric, primary=of.metric, labels=of.labels)
 
     @property
     def main(self) -> Measure:
         """The metric of all columns or, if they differ, the primary metric of the label."""
         measures = {self.measure(column) for column in self.plan.table.columns}
         return measures.pop() if len(measures) == 1 else Measure(self.metric)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether columns have labels of their own and different metrics, which their headings name."""
+        return bool(self.tested) and len({self.measure(column) for column in self.plan.table.columns}) > 1
 
     @property
     def repeats(self) -> int:
@@ -102,11 +124,14 @@ class TableOutcome:
     @property
     def target(self) -> str:
         """The target whose published numbers stand beside ours."""
-        return target_of(self.variant, self.plan.settings.label, number=self.metric == "mse")
+        label = self.plan.settings.label
+        return self.plan.table.target or target_of(self.variant, label, number=self.metric == "mse")
 
     @property
     def own_target(self) -> bool:
         """Whether the published numbers are of our data, or of data that ours imitate (such as drawn cars)."""
+        if self.plan.table.target:
+            return self.variant == "ukb"
         return self.variant in ("dvm", "cardiac") and self.target != "HIPMP"
 
     @property
@@ -134,8 +159,12 @@ class TableOutcome:
         return row.published.get(self.target, {}).get(column.key)
 
     def contrast(self, contrast: Contrast) -> grid.Spread | None:
-        """Return a difference of cells, paired by seed and, if their contributions were recorded, by test row."""
-        return grid.contrast(self.cells, contrast, self.test)
+        """Return a difference of cells, paired by seed and, if their contributions were recorded, by test row.
+
+        All cells of a contrast are tested on the same rows.
+        """
+        key = contrast.weights[0][1]
+        return grid.contrast(self.cells, contrast, self.tested[key].test if key in self.tested else self.test)
 
     def to_reference(self, row: TableRow, column: TableColumn) -> grid.Spread | None:
         """Return the row minus the reference row, paired by seed; None for the reference row."""
@@ -157,7 +186,7 @@ class TableOutcome:
         )
         if self.plan.folds:
             seeds += f" and {counted(self.plan.folds, 'fold')}, on each of which pretraining and statistics are anew"
-        theirs = " Theirs: over five fine-tuning seeds of one pretrained model." if self.has_published_rows else ""
+        theirs = f" {self.plan.table.theirs}" if self.has_published_rows else ""
         one = f"a {self.repeat} is the mean over its draws of labels and heads ({counts})"
         return f"Ours: {seeds}; {one}.{theirs}"
 
@@ -178,6 +207,8 @@ class TableOutcome:
             protocols.append(RIVALS)
         if self.main.metric == COLUMNS_USED:
             protocols = [USED]
+        if self.plan.table.notes:
+            return " ".join([self.plan.table.notes, *([self.absent_note] if self.absent_note else [])])
         by_loss = any("val_log_loss" in score.metrics for scores in self.scores.values() for score in scores)
         by = "log loss, since all rows have one class," if by_loss else Measure(self.metric).name
         chosen = f"Settings are chosen by {by} on validation."
@@ -204,7 +235,9 @@ class TableOutcome:
 
 def gather(plan: Plan, *, variant: str, title: str, trials: tuple[Trial, ...] = ()) -> TableOutcome:
     """Return the outcome of a plan whose evaluations are all finished."""
-    data = LabelledStore.of(plan.store, plan.settings.label, plan.table.task, fold=plan.fold_numbers[0])
+    columns = plan.table.columns if plan.table.own_labels else plan.table.columns[:1]
+    labelled = {column.key: plan.labelled(column, plan.fold_numbers[0]) for column in columns}
+    data = next(iter(labelled.values()))
     scores: dict[tuple[str, str], list[Score]] = {}
     seconds, used = {}, dict[tuple[str, str], list[Mapping[str, float]]]()
     for evaluation in plan.evaluations:
@@ -221,24 +254,38 @@ def gather(plan: Plan, *, variant: str, title: str, trials: tuple[Trial, ...] = 
         variant=variant,
         title=title,
         metric=metric_of(data),
-        test=None if plan.folds else test_set(data.targets["test"], len(data.columns[0].categories)),
+        test=None if plan.folds else test_set(data),
         scores=scores,
         seconds=seconds,
         used=used,
         trials=trials,
+        tested={
+            key: Tested(metric_of(one), len(one.columns) or 1, None if plan.folds else test_set(one))
+            for key, one in labelled.items()
+            if plan.table.own_labels
+        },
     )
 
 
 def metric_of(data: LabelledStore) -> str:
     """Return the metric of a table: the task's primary metric, even if validation has only one of two classes."""
-    task = dataclasses.replace(data.task, one_class=False) if isinstance(data.task, Class) else data.task
-    return task.primary
+    task = data.task
+    return (
+        dataclasses.replace(task, one_class=False) if isinstance(task, Class | Ordinal | MultiLabel) else task
+    ).primary
 
 
-def test_set(targets: np.ndarray, classes: int) -> grid.Sample:
-    """Return the size of the test set; with two classes, the smaller class limits the metric."""
-    smallest = int(np.bincount(targets, minlength=2).min()) if classes == 2 else len(targets)
-    return grid.Sample(rows=len(targets), smallest=smallest)
+def test_set(data: LabelledStore) -> grid.Sample:
+    """Return the size of the test set, in people if a person may have several rows.
+
+    With one label of two classes, the smaller class limits the metric.
+    """
+    targets, people = data.targets["test"], data.people("test")
+    people = np.arange(len(targets)) if people is None else people
+    rows = len(np.unique(people))
+    if len(data.columns) != 1 or len(data.columns[0].categories) != 2:
+        return grid.Sample(rows=rows, smallest=rows)
+    return grid.Sample(rows=rows, smallest=min(len(np.unique(people[targets == code])) for code in (0, 1)))
 
 
 def plus_minus(spread: grid.Spread | None, measure: Measure) -> str:

@@ -131,8 +131,8 @@ def _table(outcome: TableOutcome) -> Html:
         + [cell(row, column) for column in columns]
         for row in outcome.plan.rows
     ]
-    measure = outcome.main
-    lead = f"Test {measure.name} {measure.unit}; the best of a column is bold."
+    what = "Tests by the metric in the heading" if outcome.mixed else f"Test {outcome.main.name} {outcome.main.unit}"
+    lead = f"{what}; the best of a column is bold."
     if outcome.has_published_rows:
         lead += f" Below ours in grey: {outcome.published_as}."
     return section(
@@ -218,6 +218,8 @@ def _differences(outcome: TableOutcome) -> Html | None:
         if outcome.main.lower
         else f"Each row minus {reference} in points"
     )
+    if outcome.mixed:
+        lead = f"How much better each row is than {reference}, in the unit beside the column"
     by = f"paired by pretraining {outcome.repeat}" if outcome.plan.folds == 0 else f"paired by {outcome.repeat}"
     lead = f"{lead}, {by}."
     return section(

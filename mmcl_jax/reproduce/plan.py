@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
@@ -11,8 +11,10 @@ from ml_collections import ConfigDict
 from mmcl_jax.border import AtLeast, Open, Real, checksum, read_summed, to_json
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check_name
+from mmcl_jax.evaluation.protocols.tuning import Tuning
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.budgets import Budget
+from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.files import reading, write_text
 from mmcl_jax.reproduce.spec import COLUMNS_USED, PaperTable, TableColumn, TableRow
 from mmcl_jax.training.runs.config_file import read_plain
@@ -28,7 +30,7 @@ class EvaluationSettings:
     """The settings that all evaluations of a table share.
 
     Attributes:
-      label: the label column to predict.
+      label: the label column to predict; empty if the columns of the table name theirs.
       draws: of labels, per pretraining seed; None for `DRAWS`.
       learning_rates: to choose from; None for those of the protocol.
       max_epochs: the longest training of a head; None for that of the protocol.
@@ -49,6 +51,18 @@ class EvaluationSettings:
         """
         once = protocol not in ("finetune", "augmented_probe") and (budget.takes_all or budget.subset is not None)
         return 1 if once else self.draws or DRAWS.get(protocol, 1)
+
+    def label_of(self, column: TableColumn) -> str:
+        """Return the label that a column predicts."""
+        return column.label or self.label
+
+    def rates_of(self, column: TableColumn) -> tuple[float, ...] | None:
+        """Return the learning rates to choose from in a column; None for those of the protocol."""
+        return column.learning_rates if self.learning_rates is None else self.learning_rates
+
+    def epochs_of(self, column: TableColumn) -> int | None:
+        """Return the longest training of a column; None for that of the protocol."""
+        return column.max_epochs if self.max_epochs is None else self.max_epochs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +148,7 @@ class Plan:
       trainings: finished and missing.
       evaluations: finished and missing.
       folds: of the store, which are trained and tested on; 0 for the store's own splits.
+      downstream: the stores of columns that name one.
     """
 
     table: PaperTable
@@ -143,6 +158,17 @@ class Plan:
     trainings: tuple[Training, ...]
     evaluations: tuple[Evaluation, ...]
     folds: int = 0
+    downstream: Mapping[str, Store] = dataclasses.field(default_factory=dict)
+
+    def store_of(self, column: TableColumn) -> Store:
+        """Return the store that a column is trained and tested on."""
+        return self.downstream[column.store] if column.store else self.store
+
+    def labelled(self, column: TableColumn, fold: int | None) -> LabelledStore:
+        """Return the store of a column with the label that it predicts."""
+        return LabelledStore.of(
+            self.store_of(column), self.settings.label_of(column), self.table.task, fold=None if column.store else fold
+        )
 
     @property
     def fold_numbers(self) -> tuple[int | None, ...]:
@@ -185,6 +211,7 @@ class PlanRequest:
       settings: of the evaluations.
       balanced: whether to use the store's balanced subsets for fine-tuning.
       folds: of the store to train and test on, for every seed; 0 for the store's own splits.
+      downstream: the stores of columns that name one.
     """
 
     table: PaperTable
@@ -196,6 +223,7 @@ class PlanRequest:
     settings: EvaluationSettings
     balanced: bool
     folds: int = 0
+    downstream: Mapping[str, Store] = dataclasses.field(default_factory=dict)
 
 
 def make_plan(request: PlanRequest) -> Plan:
@@ -229,6 +257,7 @@ def make_plan(request: PlanRequest) -> Plan:
         trainings=tuple(trainings),
         evaluations=tuple(evaluations),
         folds=request.folds,
+        downstream=request.downstream,
     )
 
 
@@ -252,21 +281,27 @@ def _evaluation(
         "input": row.input(column),
         "budget": str(budget),
         "draws": settings.draws_of(protocol, budget),
-        "label": settings.label,
-        "learning_rates": settings.learning_rates,
-        "max_epochs": settings.max_epochs,
+        "label": settings.label_of(column),
+        "learning_rates": settings.rates_of(column),
+        "max_epochs": settings.epochs_of(column),
         "store": request.store.fingerprint,
         "config": digest(training.settings()),
         # Only where they are set, so that records of tables without them keep their names.
         **({"trials": settings.trials} if row.rival and settings.trials else {}),
         **({"task": request.table.task} if request.table.task != "class" else {}),
         **({"metric": column.metric} if column.metric == COLUMNS_USED else {}),
-        **({"options": options} if (options := row.options(column)) else {}),
+        **({"options": plain_options(options)} if (options := row.options(column)) else {}),
+        **({"downstream": request.downstream[column.store].fingerprint} if column.store else {}),
     }
     name = f"{protocol}-{row.input(column)}-{str(budget).replace(' ', '')}-{digest(identity)}.json"
     on_fold = "" if training.fold is None else f"-fold{training.fold}"
     path = request.out / "evaluations" / f"{row.name}-{training.seed}{on_fold}" / name
     return Evaluation(row, column, budget, training, identity, path)
+
+
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of an evaluation as JSON values; of how heads are trained, those that are not the defaults."""
+    return {name: value.changed if isinstance(value, Tuning) else value for name, value in options.items()}
 
 
 def digest(value: Any) -> str:

@@ -1,15 +1,22 @@
-"""The published numbers: of Hager et al. (CVPR 2023), tables 1 to 3, in percent, and of MT-CMTM.
+"""The published numbers: of Hager et al. (CVPR 2023), tables 1 to 3, in percent, of MT-CMTM, and of ContIG.
 
 Each number of MMCL is the mean and the standard deviation over five fine-tuning seeds of one pretrained model: AUC for
 myocardial infarction ("MI") and coronary artery disease ("CAD"), top-1 for DVM-CAR ("DVM"). The numbers of figure 2 and
-of the supplement are not available to us.
+of the supplement are not available to us. Each number of ContIG is of a single run; those of its appendix (frozen
+encoders, other genetics encoders, single traits) are not available to us.
 """
 
 from mmcl_jax.reproduce.spec import Published
 
 Numbers = dict[str, dict[str, Published]]
 
-TARGETS = {"DVM": "DVM-CAR", "CAD": "UK Biobank, CAD", "MI": "UK Biobank, infarction", "HIPMP": "HIPMP"}
+TARGETS = {
+    "DVM": "DVM-CAR",
+    "CAD": "UK Biobank, CAD",
+    "MI": "UK Biobank, infarction",
+    "HIPMP": "HIPMP",
+    "CONTIG": "real eyes",
+}
 # MT-CMTM (Roy et al., arXiv 2501.07304) minus the same table encoder from scratch: points of top-1 accuracy on DVM-CAR,
 # and the relative improvement in percent of the mean squared error on HIPMP (membranes; its data cannot be had).
 MT_CMTM_GAIN = {"DVM": 2.38, "HIPMP": 1.48}
@@ -58,6 +65,34 @@ TABLE3: dict[str, Numbers] = {
     "fn_elimination_laaf": _one("frozen", (75.30, 0.05), (72.39, 0.08), (94.07, 0.05)),
     "supcon": _one("frozen", _FAILED, _FAILED, (93.82, 0.11)),
     "supcon_laaf": _one("frozen", _FAILED, _FAILED, (94.40, 0.04)),
+}
+
+
+def _contig(kappa: float, auroc: float, dice: float, mse: float, traits: float) -> Numbers:
+    """Return a row of ContIG's table 1 (Taleb et al., CVPR 2022): percent, but for the summed squared error."""
+    return {
+        "CONTIG": {
+            "aptos": Published(kappa),
+            "rfmid": Published(auroc),
+            "palm": Published(dice),
+            "numbers": Published(mse, digits=3),
+            "binary": Published(traits),
+        }
+    }
+
+
+CONTIG_TABLE1: dict[str, Numbers] = {
+    "scratch": _contig(80.47, 91.64, 77.25, 3.440, 56.29),
+    "contig_simclr": _contig(81.83, 91.88, 70.41, 3.451, 59.38),
+    "contig_simsiam": _contig(75.44, 91.28, 72.26, 3.442, 57.37),
+    "contig_byol": _contig(71.09, 89.88, 66.32, 3.414, 59.73),
+    "contig_barlow_twins": _contig(72.28, 92.03, 70.53, 3.430, 59.05),
+    "contig_nnclr": _contig(77.93, 91.89, 72.06, 3.426, 61.95),
+    "snp": _contig(84.01, 93.22, 76.98, 3.254, 70.10),
+    "pgs": _contig(85.93, 93.31, 78.47, 3.176, 72.72),
+    "burden": _contig(83.22, 93.03, 76.49, 3.160, 72.37),
+    "inner": _contig(81.52, 92.95, 77.34, 3.202, 70.80),
+    "outer": _contig(84.22, 93.62, 76.97, 3.187, 71.80),
 }
 
 

@@ -142,6 +142,8 @@ def verdict_rule(outcome: TableOutcome) -> str:
     """Return the sentences on how claims are judged."""
     error = outcome.main.lower
     unit = "relative improvements in percent" if error else "in points of percent"
+    if outcome.mixed:
+        unit = "in points of percent or, of errors, relative improvements in percent"
     rule = _RULE.format("folds" if outcome.plan.folds else "seeds")
     return (
         f"{rule}{_FOLDS if outcome.plan.folds else _SEEDS}Differences are {unit}; nothing is corrected for there being "

@@ -8,7 +8,7 @@ from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.reproduce.beside import beside
 from mmcl_jax.reproduce.grid import Repeat, Spread
 from mmcl_jax.reproduce.outcome import TableOutcome
-from mmcl_jax.reproduce.plan import read_training
+from mmcl_jax.reproduce.plan import plain_options, read_training
 from mmcl_jax.reproduce.reading import above_reference, judge
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
@@ -31,6 +31,7 @@ def to_json(outcome: TableOutcome, command: str) -> dict[str, Any]:
         "metric": outcome.metric,
         **({"folds": plan.folds} if plan.folds else {}),
         "evaluation": dataclasses.asdict(plan.settings),
+        **({"columns": _tested(outcome)} if outcome.tested else {}),
         "spread": outcome.spread_note,
         "published_target": outcome.target if outcome.has_published else None,
         **conclusions(outcome),
@@ -76,6 +77,28 @@ def conclusions(outcome: TableOutcome) -> dict[str, Any]:
             for judged in judge(outcome)
         ],
         "above_the_reference": above_reference(outcome),
+    }
+
+
+def _tested(outcome: TableOutcome) -> dict[str, Any]:
+    """Return by column what it predicts, on which store, by which metric, and how its heads are trained."""
+    plan = outcome.plan
+    return {
+        column.key: {
+            "label": plan.settings.label_of(column),
+            "metric": outcome.measure(column).metric,
+            "chosen_by": outcome.tested[column.key].metric,
+            "test": (test := outcome.tested[column.key].test) and dataclasses.asdict(test),
+            "store": {
+                "directory": str(plan.store_of(column).directory.absolute()),
+                "fingerprint": plan.store_of(column).fingerprint,
+                "rows": plan.store_of(column).sizes,
+            },
+            "learning_rates": plan.settings.rates_of(column),
+            "max_epochs": plan.settings.epochs_of(column),
+            "options": plain_options(column.options),
+        }
+        for column in plan.table.columns
     }
 
 

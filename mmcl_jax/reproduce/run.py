@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +65,16 @@ class Reproduction:
       table: name of a table.
       data: store.
       out: folder of all tables of this store; they share its runs and evaluations.
-      variant: of the configs: "digits", "cars", "dvm" or "cardiac", or "own", chosen from the store and the devices.
+      variant: of the configs: "digits", "cars", "dvm" or "cardiac", or "own", chosen from the store and the devices;
+        those of ContIG are "fundus" and "ukb".
       seeds: of pretraining.
       methods: rows to restrict the table to; the reference row always stays. Empty for all.
       epochs: of every pretraining, instead of the configs' own.
       overrides: texts `key.path=value`, on the config of every pretraining that has the key.
       tune: a TOML file of trials of pretraining, of which validation chooses one per method; see `work.tune`.
-      label: to predict; by default the store's first label that is a class.
+      label: to predict; by default the store's first label that is a class. Some tables have labels of their own.
+      downstream: the stores that some columns of a table are trained and tested on, by name; a column whose store is
+        not named is left out.
       folds: of the store to train and test on, for every seed; 0 for the store's own splits.
       draws, learning_rates, max_epochs, trials: see `plan.EvaluationSettings`.
       title: of the page.
@@ -89,6 +92,7 @@ class Reproduction:
     overrides: tuple[str, ...] = ()
     tune: Path | None = None
     label: str | None = None
+    downstream: Mapping[str, Path] = dataclasses.field(default_factory=dict)
     draws: int | None = None
     learning_rates: tuple[float, ...] | None = None
     max_epochs: int | None = None
@@ -110,15 +114,21 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     """
     table = find(request.table)
     check_name(request.variant, VARIANTS, "--variant: there is no variant")
+    check(
+        not table.variants or request.variant in table.variants,
+        f"--variant {request.variant}: {table.name} has no such settings; choose --variant "
+        f"{' or --variant '.join(table.variants)}.",
+    )
     check_folder(request.out, "--out")
     store = Store.open(request.data)
     label = _label(store, request.label, table)
+    table, downstream, without = _downstream(request, table)
     _check_tag(store, table)
     _check_folds(store, request.folds)
     use_cache()  # seeds share one compiled program per method
     rows, left_out = installed(choose_rows(table, request.methods), request.methods)
     described = _described(request, store) if request.variant == "own" else None
-    planned = functools.partial(_planned, request, table, store, label, described)
+    planned = functools.partial(_planned, request, table, store, downstream, label, described)
     grid: Grid = {}
     if request.tune is not None:
         check(not request.folds, "--tune: one fold's validation rows are another's test rows; leave --folds or it out.")
@@ -131,9 +141,10 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     # Of trials, the first stands for the one to be chosen, so that every mistake is found before anything is trained.
     plan, remarks = planned(chosen_rows(rows, grid, dict.fromkeys(grid, 0)))
     for line in (
-        f"{table.name} on {visible(store.directory)}, label {visible(label.name)}",
+        f"{table.name} on {visible(store.directory)}" + (f", label {visible(label)}" if label else ""),
         *([f"trials, with the first seed: {tried.describe()}", *notes] if grid else []),
         plan.describe(),
+        *without,
         *left_out,
         *remarks,
     ):
@@ -160,7 +171,8 @@ def _planned(
     request: Reproduction,
     table: PaperTable,
     store: Store,
-    label: Column,
+    downstream: Mapping[str, Store],
+    label: str,
     described: OwnData | None,
     rows: Sequence[TableRow],
     seeds: int | None = None,
@@ -186,7 +198,7 @@ def _planned(
             out=request.out,
             seeds=seeds or request.seeds,
             settings=EvaluationSettings(
-                label=label.name,
+                label=label,
                 draws=request.draws,
                 learning_rates=request.learning_rates,
                 max_epochs=request.max_epochs,
@@ -194,6 +206,7 @@ def _planned(
             ),
             balanced=request.variant == "cardiac",
             folds=request.folds,
+            downstream=downstream,
         )
     )
     remarks = check_evaluations(plan, configs)
@@ -279,20 +292,24 @@ def _groups(evaluations: Sequence[Evaluation]) -> dict[tuple[str, ...], list[Eva
         budget = str(one.budget) if one.protocol == "finetune" or one.row.rival else ""
         options = repr(sorted(one.row.options(one.column).items()))
         of = one.training.directory.name, one.protocol, one.input, str(one.identity["draws"])
+        column = one.column
+        tested = (column.store, column.label, repr((column.learning_rates, column.max_epochs))) if column.label else ()
         use = one.row.key if one.column.metric == COLUMNS_USED else ""
-        groups.setdefault((*of, budget, options, use), []).append(one)
+        groups.setdefault((*of, *tested, budget, options, use), []).append(one)
     return groups
 
 
 def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
-    """Evaluate rows of one run, protocol and input, and write a file for each."""
+    """Evaluate rows of one run, protocol, input and label, and write a file for each."""
     first, settings = evaluations[0], plan.settings
     run = Run.open(first.training.directory)
     names = ", ".join(dict.fromkeys(one.row.key for one in evaluations))
     on_fold = "" if first.training.fold is None else f", fold {first.training.fold}"
     by, rate = first.column.hidden
     hidden = f", {100 * rate:g} % hidden by {by}" if rate else ""
-    log(f"{first.protocol} on {first.input}: {names}{hidden}, seed {first.seed}{on_fold}")
+    of = f" of {first.column.label}" if first.column.label else ""
+    on = f" on {first.column.store}" if first.column.store else ""
+    log(f"{first.protocol} on {first.input}: {names}{of}{on}{hidden}, seed {first.seed}{on_fold}")
     start = time.monotonic()
     more: dict[str, Any] = first.row.options(first.column)
     if first.row.rival and settings.trials:
@@ -304,10 +321,10 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
         draws=first.identity["draws"],
         baselines=tuple(dict.fromkeys(one.row.lent for one in evaluations if one.row.lent)),
         only_baselines=all(one.row.lent for one in evaluations),
-        label=settings.label,
+        label=settings.label_of(first.column),
         task=plan.table.task,
-        learning_rates=settings.learning_rates,
-        max_epochs=settings.max_epochs,
+        learning_rates=settings.rates_of(first.column),
+        max_epochs=settings.epochs_of(first.column),
         **more,
     )
     if first.column.metric == COLUMNS_USED:
@@ -315,7 +332,7 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
             score, used = examine(run, plan.store, options, method=one.row.key)
             write_scores(one, [score], time.monotonic() - start, columns=used)
         return
-    scores = evaluate_runs([run], plan.store, options, log=_drop)
+    scores = evaluate_runs([run], plan.store_of(first.column), options, log=_drop)
     seconds = (time.monotonic() - start) / len(evaluations)
     for one in evaluations:
         own = [
@@ -410,12 +427,21 @@ def installed(rows: Sequence[TableRow], methods: Sequence[str]) -> tuple[tuple[T
     return tuple(kept), lines
 
 
-def _label(store: Store, name: str | None, table: PaperTable) -> Column:
-    """Return the label to predict.
+def _label(store: Store, name: str | None, table: PaperTable) -> str:
+    """Return the label to predict; "" for a table whose columns have labels of their own.
 
     Raises:
-      UserError: the store has no such label, or the label is no class and the table predicts classes.
+      UserError: the store has no such label, or the label is no class and the table predicts classes; or the table has
+        labels of its own, and another was named.
     """
+    if table.own_labels:
+        labels = ", ".join(dict.fromkeys(column.label for column in table.columns))
+        check(name is None, f"--label: the columns of {table.name} have labels of their own ({labels}); leave it out.")
+        return ""
+    return _label_column(store, name, table).name
+
+
+def _label_column(store: Store, name: str | None, table: PaperTable) -> Column:
     labels = {column.name: column for column in store.schema.labels}
     if name is None and table.task is None and labels:
         return store.schema.label or store.schema.labels[0]
@@ -432,6 +458,29 @@ def _label(store: Store, name: str | None, table: PaperTable) -> Column:
         f"--label: {name!r} is {kind}, and the paper's tables predict classes; name a class.",
     )
     return labels[name]
+
+
+def _downstream(request: Reproduction, table: PaperTable) -> tuple[PaperTable, dict[str, Store], list[str]]:
+    """Return the table without the columns whose store was not named, the stores by name, and a line on each column.
+
+    Raises:
+      UserError: the table has no such store, or it has folds, and such columns have none.
+    """
+    for name in request.downstream:
+        check(bool(table.downstream), f"--downstream {name}: all columns of {table.name} are of --data; leave it out.")
+        check_name(name, table.downstream, f"--downstream: {table.name} has no store", "it has")
+    stores = {name: Store.open(path) for name, path in request.downstream.items()}
+    check(
+        not (stores and request.folds),
+        "--folds: the stores of --downstream have splits of their own; leave one of the two out.",
+    )
+    columns = tuple(column for column in table.columns if not column.store or column.store in stores)
+    lines = [
+        f"{column.heading} is left out: name its store with --downstream {column.store}=STORE"
+        for column in table.columns
+        if column not in columns
+    ]
+    return dataclasses.replace(table, columns=columns), stores, lines
 
 
 def _check_folds(store: Store, folds: int) -> None:

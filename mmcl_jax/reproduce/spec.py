@@ -11,16 +11,20 @@ COLUMNS_USED = "columns_used"  # the metric of columns that say which columns a 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A number of the paper in percent with its standard deviation, or a `note` such as "did not converge"."""
+    """A number of the paper, in percent or in its own unit, with its standard deviation and its decimal digits.
+
+    In place of a number, there may be a `note` such as "did not converge".
+    """
 
     mean: float | None
     sd: float | None = None
     note: str = ""
+    digits: int = 2
 
     def __str__(self) -> str:
         if self.mean is None:
             return self.note
-        return f"{self.mean:.2f}" + ("" if self.sd is None else f" ± {self.sd:.2f}")
+        return f"{self.mean:.{self.digits}f}" + ("" if self.sd is None else f" ± {self.sd:.{self.digits}f}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,12 @@ class TableColumn:
       share: of the training labels.
       metric: on test; empty for the primary metric of the label's task. `COLUMNS_USED` is of the columns of the table.
       options: further fields of `EvaluationOptions`, such as `{"schedule": "onecycle"}`.
+      label: that is predicted, such as "sex+smoking"; empty for the label of the table. If one column of a table has a
+        label, all have.
+      store: the name in `--downstream` of the store that the column is trained and tested on; empty for the store of
+        the pretraining.
+      learning_rates: of the protocol, unless the command names others; None for those of the protocol.
+      max_epochs: of the protocol, unless the command says otherwise; None for that of the protocol.
     """
 
     key: str
@@ -44,6 +54,10 @@ class TableColumn:
     share: float = 1.0
     metric: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    label: str = ""
+    store: str = ""
+    learning_rates: tuple[float, ...] | None = None
+    max_epochs: int | None = None
 
     @property
     def hidden(self) -> tuple[str, float]:
@@ -175,7 +189,12 @@ class PaperTable:
       curves: whether the charts are curves over the share of labels or, if columns hide cells, of what is hidden.
       task: of the label, "class" or None for the label's own, which may be a number.
       beside: what stands below the numbers: "metrics" (the other metrics of the task), "ranks" (of the methods), "cost"
-        (seconds and parameters) and "columns" (the use of every column, of columns with the metric `COLUMNS_USED`).
+        (seconds and parameters), "labels" (every label of columns that predict a few together) and "columns" (the use
+        of every column, of columns with the metric `COLUMNS_USED`).
+      variants: of the configs, of which the first is the usual one; () for those of all data sets with a table.
+      target: of the published numbers, in `published.TARGETS`; empty to choose one by the variant and the label.
+      theirs: a sentence on what the published numbers are means over.
+      notes: sentences on how the columns were evaluated, in place of those on the protocols; empty for the latter.
     """
 
     name: str
@@ -189,6 +208,20 @@ class PaperTable:
     curves: bool = False
     task: str | None = "class"
     beside: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    target: str = ""
+    theirs: str = "Theirs: over five fine-tuning seeds of one pretrained model."
+    notes: str = ""
+
+    @property
+    def own_labels(self) -> bool:
+        """Whether the columns say what is predicted, so that no `--label` does."""
+        return all(column.label for column in self.columns)
+
+    @property
+    def downstream(self) -> tuple[str, ...]:
+        """The names of the stores of columns that are not tested on the store of the pretraining."""
+        return tuple(dict.fromkeys(column.store for column in self.columns if column.store))
 
     def row(self, key: str) -> TableRow:
         """Return the row with this key."""

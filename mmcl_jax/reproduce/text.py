@@ -35,10 +35,12 @@ def described(outcome: TableOutcome) -> str:
     measure, folds = outcome.main, outcome.plan.folds
     rows = f"{len(store.rows_of('train', 0)) if folds else store.sizes['train']:,} training rows"
     rows += f" of the first of {counted(folds, 'fold')}" if folds else ""
-    return (
-        f"{name} ({table.source}), on {store.directory.name} ({rows}), "
-        f"test {measure.name} of {outcome.plan.settings.label!r} {measure.unit}"
-    )
+    where = f"{name} ({table.source}), on {store.directory.name} ({rows})"
+    if table.own_labels:
+        labels = ", ".join(repr(label) for label in dict.fromkeys(column.label for column in table.columns))
+        of = "the metrics that the columns name" if outcome.mixed else f"{measure.name} {measure.unit}"
+        return f"{where}, tests of {labels} by {of}"
+    return f"{where}, test {measure.name} of {outcome.plan.settings.label!r} {measure.unit}"
 
 
 def numbers(outcome: TableOutcome) -> list[list[str]]:
@@ -66,8 +68,10 @@ def differences(outcome: TableOutcome) -> list[list[str]]:
             if (spread := outcome.to_reference(row, column)) is not None:
                 interval = "–" if spread.seeds < 2 else signed(spread).partition(" ")[2]
                 wins = f"{spread.above} of {repeats(spread.seeds, outcome.repeat)}"
-                lines.append([row.label, column.heading.lower(), f"{rounded(spread.mean):+.2f}", interval, wins])
-    error = outcome.main.lower
+                unit = f" ({outcome.measure(column).difference_unit})" if outcome.mixed else ""
+                name = column.heading.lower() + unit
+                lines.append([row.label, name, f"{rounded(spread.mean):+.2f}", interval, wins])
+    error = outcome.main.lower and not outcome.mixed
     how = [f"% better than {_reference(outcome)}", "95 % interval", "better at"]
     head = ["method", "column", *(how if error else [f"minus {_reference(outcome)}", "95 % interval", "above it at"])]
     return [head, *lines] if lines else []

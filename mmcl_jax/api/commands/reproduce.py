@@ -9,6 +9,7 @@ from typing import Any
 from mmcl_jax.api.given import AnyPath, command_of, overriding, path_of, several
 from mmcl_jax.border import read_summed
 from mmcl_jax.data.store import Store
+from mmcl_jax.errors import check
 from mmcl_jax.page.html import element
 from mmcl_jax.reproduce.run import Reproduction
 from mmcl_jax.reproduce.run import reproduce as work
@@ -57,6 +58,7 @@ def reproduce(
     methods: str | Iterable[str] = _DEFAULT.methods,
     tune: AnyPath | None = _DEFAULT.tune,
     label: str | None = _DEFAULT.label,
+    downstream: Mapping[str, Store | AnyPath] | Sequence[str] = (),
     draws: int | None = _DEFAULT.draws,
     learning_rates: float | Iterable[float] | None = _DEFAULT.learning_rates,
     max_epochs: int | None = _DEFAULT.max_epochs,
@@ -73,13 +75,17 @@ def reproduce(
       table: its name; `mmcl reproduce --help` lists them.
       data: the store to train and evaluate on.
       out: the folder of all tables of this store, which share runs.
-      variant: size and settings of the configs: "digits", "cars", "dvm", "cardiac" or "own".
+      variant: size and settings of the configs: "digits", "cars", "dvm", "cardiac" or "own"; of ContIG's tables
+        "fundus" or "ukb".
       seeds: pretrainings of each method.
       folds: of the store, on each of which every seed is pretrained and tested; 0 for the store's own splits.
       epochs: of each pretraining; by default as the config says.
       methods: rows of the table; all by default, and the reference row always.
       tune: a TOML file with as many trials of every method; the best on validation makes its numbers.
       label: to predict; by default the store's first that is a class, or, in tables that take numbers, its first.
+        Columns of ContIG's tables have labels of their own.
+      downstream: the stores that columns of "contig/table1" are trained and tested on, such as `{"aptos": "stores/a"}`,
+        or texts `NAME=STORE`; columns without a store are left out.
       draws: of labels, per pretraining; by default 3 for probes, else 1.
       learning_rates: to choose from; by default the protocol's own.
       max_epochs: of probes and fine-tuning; by default the protocol's own.
@@ -93,6 +99,7 @@ def reproduce(
     Raises:
       UserError: bad input, found before anything is trained.
     """
+    downstream = _texts(downstream)
     command = command_of(reproduce, dict(locals()), bare=("table",))
     request = Reproduction(
         table=table,
@@ -105,6 +112,7 @@ def reproduce(
         methods=several(methods),
         tune=None if tune is None else path_of(tune, "--tune"),
         label=label,
+        downstream=_stores(downstream),
         draws=draws,
         learning_rates=None if learning_rates is None else several(learning_rates),
         max_epochs=max_epochs,
@@ -115,3 +123,25 @@ def reproduce(
     )
     finished = work(request)
     return Reproduced(request.out / table, finished)
+
+
+def _texts(given: Mapping[str, Store | AnyPath] | Sequence[str]) -> tuple[str, ...]:
+    """Return downstream stores as the texts `NAME=STORE` of the command line."""
+    if isinstance(given, Mapping):
+        return tuple(f"{name}={path_of(store, '--downstream')}" for name, store in given.items())
+    return several(given)
+
+
+def _stores(texts: Sequence[str]) -> dict[str, Path]:
+    """Return the path of every downstream store by its name.
+
+    Raises:
+      UserError: a text is not `NAME=STORE`, or names a store again.
+    """
+    stores: dict[str, Path] = {}
+    for text in texts:
+        name, separator, path = str(text).partition("=")
+        check(bool(separator and name and path), f"--downstream {text}: write NAME=STORE, such as aptos=stores/aptos.")
+        check(name not in stores, f"--downstream {text}: {name!r} is named twice; name it once.")
+        stores[name] = path_of(path, "--downstream")
+    return stores

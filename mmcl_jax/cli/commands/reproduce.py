@@ -41,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--label", help="label to predict; by default the store's first class label, or else its first label"
     )
     how.add_argument(
+        "--downstream",
+        type=types.names,
+        help="stores that columns of contig/table1 are trained and tested on, aptos=STORE,rfmid=STORE,palm=STORE; "
+        "columns without a store are left out",
+    )
+    how.add_argument(
         "--draws", type=types.count, help="draws of labels per pretraining; by default 3 for probes, else 1"
     )
     how.add_argument(

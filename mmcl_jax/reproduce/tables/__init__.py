@@ -1,12 +1,14 @@
 """The tables that can be reproduced, a file per paper."""
 
-from mmcl_jax.config import data_names
+from typing import get_args
+
+from mmcl_jax.config import RetinaData, data_names
 from mmcl_jax.errors import check_name
 from mmcl_jax.reproduce.spec import PaperTable
-from mmcl_jax.reproduce.tables import mmcl, mt_cmtm, tip
+from mmcl_jax.reproduce.tables import contig, mmcl, mt_cmtm, tip
 
-VARIANTS = data_names()
-TABLES = {table.name: table for table in (*mmcl.TABLES, *mt_cmtm.TABLES, *tip.TABLES)}
+VARIANTS = (*data_names(), *get_args(RetinaData))
+TABLES = {table.name: table for table in (*mmcl.TABLES, *mt_cmtm.TABLES, *tip.TABLES, *contig.TABLES)}
 
 
 def find(name: str) -> PaperTable:
