@@ -64,7 +64,9 @@ def _trials(outcome: TableOutcome) -> Beside:
 
 def _metrics(outcome: TableOutcome) -> Beside:
     def others(column: TableColumn) -> list[str]:
-        return list(_OTHER.get(outcome.tested[column.key].metric if outcome.tested else outcome.metric, ()))
+        tested = outcome.tested.get(column.key)
+        several = tested is None or tested.metric != "auroc_macro" or tested.labels > _FEW
+        return list(_OTHER.get(tested.metric if tested else outcome.metric, ())) if several else []
 
     return _further(outcome, "Other metrics", others)
 
@@ -90,7 +92,7 @@ def _further(outcome: TableOutcome, title: str, names: Callable[[TableColumn], l
         for name in names(column)
         if name in present.get(column.key, ())
     ]
-    head = ["method", *(f"{column.heading.lower()}: {measure.name}" for column, measure in measures)]
+    head = ["method", *(f"{outcome.heading(column)}: {measure.name}" for column, measure in measures)]
     rows = []
     for row in outcome.plan.rows:
         texts = []
@@ -119,7 +121,7 @@ def _ranks(outcome: TableOutcome) -> Beside:
 
 def _cost(outcome: TableOutcome) -> Beside:
     columns = outcome.plan.table.columns
-    head = ["method", "pretraining", *(column.heading.lower() for column in columns), "size"]
+    head = ["method", "pretraining", *(outcome.heading(column) for column in columns), "size"]
     rows = [
         [
             row.label,
@@ -177,7 +179,7 @@ def _columns(outcome: TableOutcome) -> Beside:
         [name, tags.get(name, ""), *(f"{100 * means[row.key, column.key][name]:.1f}" for row, column in keys)]
         for name in sorted(first, key=lambda name: -first[name])
     ]
-    head = ["column", "tag", *(f"{row.label.lower()}, {column.heading.lower()}" for row, column in keys)]
+    head = ["column", "tag", *(f"{row.label.lower()}, {outcome.heading(column)}" for row, column in keys)]
     lead = "How far the output moves if a column is shuffled, in percent of the distance between two rows."
     return Beside("Use of every column", lead, [head, *rows])
 

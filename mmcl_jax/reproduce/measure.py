@@ -68,8 +68,10 @@ class Measure:
 
     @property
     def name(self) -> str:
-        """The metric in words."""
-        return _NAMES.get(self.metric, NAMES.get(self.metric, self.metric.replace("_", " ")))
+        """The metric in words, such as "R² of age" for "r2/age"."""
+        metric, _, label = self.metric.partition("/")
+        words = _NAMES.get(metric, NAMES.get(metric, metric.replace("_", " ")))
+        return f"{words} of {label}" if label else words
 
     @property
     def unit(self) -> str:

@@ -104,6 +104,10 @@ class TableOutcome:
         """Whether columns have labels of their own and different metrics, which their headings name."""
         return bool(self.tested) and len({self.measure(column) for column in self.plan.table.columns}) > 1
 
+    def heading(self, column: TableColumn) -> str:
+        """Return the heading of a column within a text; of columns that name metrics and data sets, as it is."""
+        return column.heading if self.tested else column.heading.lower()
+
     @property
     def repeats(self) -> int:
         """The number of seeds, or of seeds and folds."""
@@ -174,7 +178,7 @@ class TableOutcome:
     @property
     def spread_note(self) -> str:
         """A sentence on what our numbers are means over, and what ± is, in our numbers and in the published ones."""
-        draws = {column.heading.lower(): self._draws(column) for column in self.plan.table.columns}
+        draws = {self.heading(column): self._draws(column) for column in self.plan.table.columns}
         if len(set(draws.values())) == 1:
             counts = counted(next(iter(draws.values())), "draw")
         else:
@@ -218,6 +222,17 @@ class TableOutcome:
     def absent_note(self) -> str:
         """A sentence on the classes without test rows; empty if every class has some."""
         every = (score.absent.get("test", []) for scores in self.scores.values() for score in scores)
+        if self.tested:
+            lacking = {
+                score.label: texts
+                for scores in self.scores.values()
+                for score in scores
+                if (texts := score.absent.get("test", []))
+            }
+            return " ".join(
+                f"No test row is of {counted(len(texts), 'class', 'classes')} of {label!r} ({names(texts)})."
+                for label, texts in lacking.items()
+            )
         texts = next((absent for absent in every if absent), [])
         classes = counted(len(texts), "class", "classes")
         return f"No test row is of {classes} of the label ({names(texts)})." if texts else ""

@@ -49,7 +49,7 @@ def numbers(outcome: TableOutcome) -> list[list[str]]:
     theirs = {column.key for column in columns if any(outcome.published(row, column) for row in rows)}
     lines = [["method"]]
     for column in columns:
-        lines[0] += [column.heading.lower(), *([outcome.published_as] if column.key in theirs else [])]
+        lines[0] += [outcome.heading(column), *([outcome.published_as] if column.key in theirs else [])]
     for row in rows:
         line = [row.label]
         for column in columns:
@@ -69,7 +69,7 @@ def differences(outcome: TableOutcome) -> list[list[str]]:
                 interval = "–" if spread.seeds < 2 else signed(spread).partition(" ")[2]
                 wins = f"{spread.above} of {repeats(spread.seeds, outcome.repeat)}"
                 unit = f" ({outcome.measure(column).difference_unit})" if outcome.mixed else ""
-                name = column.heading.lower() + unit
+                name = outcome.heading(column) + unit
                 lines.append([row.label, name, f"{rounded(spread.mean):+.2f}", interval, wins])
     error = outcome.main.lower and not outcome.mixed
     how = [f"% better than {_reference(outcome)}", "95 % interval", "better at"]
