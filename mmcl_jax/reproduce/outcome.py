@@ -40,7 +40,7 @@ RIVALS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Tested:
+class ColumnTest:
     """What a column with a label of its own is tested on.
 
     Attributes:
@@ -80,7 +80,7 @@ class TableOutcome:
     seconds: Mapping[tuple[str, str, grid.Repeat], float]
     used: Mapping[tuple[str, str], list[Mapping[str, float]]] = dataclasses.field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
-    tested: Mapping[str, Tested] = dataclasses.field(default_factory=dict)
+    tested: Mapping[str, ColumnTest] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def cells(self) -> dict[tuple[str, str], grid.GridCell]:
@@ -90,7 +90,7 @@ class TableOutcome:
 
     def measure(self, column: TableColumn) -> Measure:
         """Return the metric of a column."""
-        of = self.tested.get(column.key, Tested(self.metric, 1, self.test))
+        of = self.tested.get(column.key, ColumnTest(self.metric, 1, self.test))
         return Measure.of(column.metric or of.metric, primary=of.metric, labels=of.labels)
 
     @property
@@ -275,7 +275,7 @@ def gather(plan: Plan, *, variant: str, title: str, trials: tuple[Trial, ...] = 
         used=used,
         trials=trials,
         tested={
-            key: Tested(metric_of(one), len(one.columns) or 1, None if plan.folds else test_set(one))
+            key: ColumnTest(metric_of(one), len(one.columns) or 1, None if plan.folds else test_set(one))
             for key, one in labelled.items()
             if plan.table.own_labels
         },
