@@ -212,11 +212,21 @@ class TableOutcome:
         if self.main.metric == COLUMNS_USED:
             protocols = [USED]
         if self.plan.table.notes:
-            return " ".join([self.plan.table.notes, *([self.absent_note] if self.absent_note else [])])
+            return " ".join(filter(None, [self.plan.table.notes, self._replaced_note, self.absent_note]))
         by_loss = any("val_log_loss" in score.metrics for scores in self.scores.values() for score in scores)
         by = "log loss, since all rows have one class," if by_loss else Measure(self.metric).name
         chosen = f"Settings are chosen by {by} on validation."
         return " ".join([*protocols, chosen, *([self.absent_note] if self.absent_note else [])])
+
+    @property
+    def _replaced_note(self) -> str:
+        """A sentence on settings of the columns that the command replaced; empty if there are none."""
+        rates, epochs = self.plan.settings.learning_rates, self.plan.settings.max_epochs
+        given = [
+            *([f"the learning rates {', '.join(f'{rate:g}' for rate in rates)}"] if rates else []),
+            *([f"at most {counted(epochs, 'epoch')}"] if epochs else []),
+        ]
+        return f"In place of these, the command set {' and '.join(given)} for all columns." if given else ""
 
     @property
     def absent_note(self) -> str:

@@ -71,9 +71,11 @@ def differences(outcome: TableOutcome) -> list[list[str]]:
                 unit = f" ({outcome.measure(column).difference_unit})" if outcome.mixed else ""
                 name = outcome.heading(column) + unit
                 lines.append([row.label, name, f"{rounded(spread.mean):+.2f}", interval, wins])
-    error = outcome.main.lower and not outcome.mixed
-    how = [f"% better than {_reference(outcome)}", "95 % interval", "better at"]
-    head = ["method", "column", *(how if error else [f"minus {_reference(outcome)}", "95 % interval", "above it at"])]
+    reference = _reference(outcome)
+    how = [f"minus {reference}", "95 % interval", "above it at"]
+    if outcome.mixed or outcome.main.lower:
+        how = [f"{'' if outcome.mixed else '% '}better than {reference}", "95 % interval", "better at"]
+    head = ["method", "column", *how]
     return [head, *lines] if lines else []
 
 
