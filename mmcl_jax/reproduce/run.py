@@ -15,7 +15,6 @@ from mmcl_jax import border
 from mmcl_jax.border.checksum import with_checksum
 from mmcl_jax.compilation import use_cache
 from mmcl_jax.config import OwnData, explain
-from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
@@ -44,6 +43,7 @@ from mmcl_jax.reproduce.results import to_json
 from mmcl_jax.reproduce.spec import COLUMNS_USED, PaperTable, TableRow
 from mmcl_jax.reproduce.tables import TABLES, VARIANTS, find
 from mmcl_jax.reproduce.text import render_text
+from mmcl_jax.reproduce.work.given import check_folds, check_tag, downstream_of, label_of
 from mmcl_jax.reproduce.work.share import Job, share
 from mmcl_jax.reproduce.work.tune import Grid, Trial, choose, chosen_rows, only_judging, read_grid, trial_rows
 from mmcl_jax.targets import check_folder
@@ -121,10 +121,10 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     )
     check_folder(request.out, "--out")
     store = Store.open(request.data)
-    label = _label(store, request.label, table)
-    table, downstream, without = _downstream(request, table)
-    _check_tag(store, table)
-    _check_folds(store, request.folds)
+    label = label_of(store, request.label, table)
+    table, downstream, without = downstream_of(table, request.downstream, folds=request.folds)
+    check_tag(store, table)
+    check_folds(store, request.folds)
     use_cache()  # seeds share one compiled program per method
     rows, left_out = installed(choose_rows(table, request.methods), request.methods)
     described = _described(request, store) if request.variant == "own" else None
@@ -425,83 +425,3 @@ def installed(rows: Sequence[TableRow], methods: Sequence[str]) -> tuple[tuple[T
                 raise
             lines.append(f"{row.label} is left out: {error}")
     return tuple(kept), lines
-
-
-def _label(store: Store, name: str | None, table: PaperTable) -> str:
-    """Return the label to predict; "" for a table whose columns have labels of their own.
-
-    Raises:
-      UserError: the store has no such label, or the label is no class and the table predicts classes; or the table has
-        labels of its own, and another was named.
-    """
-    if table.own_labels:
-        labels = ", ".join(dict.fromkeys(column.label for column in table.columns))
-        check(name is None, f"--label: the columns of {table.name} have labels of their own ({labels}); leave it out.")
-        return ""
-    return _label_column(store, name, table).name
-
-
-def _label_column(store: Store, name: str | None, table: PaperTable) -> Column:
-    labels = {column.name: column for column in store.schema.labels}
-    if name is None and table.task is None and labels:
-        return store.schema.label or store.schema.labels[0]
-    if name is None:
-        if store.schema.label is None:
-            raise UserError(
-                f"The store {store.directory} has no label that is a class; prepare it with --label COLUMN."
-            )
-        return store.schema.label
-    check_name(name, labels.keys(), f"--label: the store {store.directory} has no label", "it has")
-    kind = labels[name].kind
-    check(
-        labels[name].coded or table.task is None,
-        f"--label: {name!r} is {kind}, and the paper's tables predict classes; name a class.",
-    )
-    return labels[name]
-
-
-def _downstream(request: Reproduction, table: PaperTable) -> tuple[PaperTable, dict[str, Store], list[str]]:
-    """Return the table without the columns whose store was not named, the stores by name, and a line on each column.
-
-    Raises:
-      UserError: the table has no such store, or it has folds, and such columns have none.
-    """
-    for name in request.downstream:
-        check(bool(table.downstream), f"--downstream {name}: all columns of {table.name} are of --data; leave it out.")
-        check_name(name, table.downstream, f"--downstream: {table.name} has no store", "it has")
-    stores = {name: Store.open(path) for name, path in request.downstream.items()}
-    check(
-        not (stores and request.folds),
-        "--folds: the stores of --downstream have splits of their own; leave one of the two out.",
-    )
-    columns = tuple(column for column in table.columns if not column.store or column.store in stores)
-    lines = [
-        f"{column.heading} is left out: name its store with --downstream {column.store}=STORE"
-        for column in table.columns
-        if column not in columns
-    ]
-    return dataclasses.replace(table, columns=columns), stores, lines
-
-
-def _check_folds(store: Store, folds: int) -> None:
-    """Raise `UserError` unless the store has so many folds."""
-    number = len(store.folds)
-    has = f"it has {number}; name at most as many, or" if number else "it has none;"
-    check(
-        folds <= number,
-        f"--folds {folds}: the store {store.directory} has too few folds: {has} prepare it with --folds "
-        f"{max(folds, 3)}.",
-    )
-
-
-def _check_tag(store: Store, table: PaperTable) -> None:
-    """Raise `UserError` if the table compares tagged columns with the rest, and the store tags no or all columns."""
-    if not table.needs_tag:
-        return
-    tagged = [table.needs_tag in column.tags for column in store.schema.columns]
-    sentence = (
-        f"{table.name} compares columns with the tag {table.needs_tag!r} with those without it, and in the store "
-        f"{store.directory} {{}} column has it; tag columns in a --schema file of mmcl prepare."
-    )
-    check(any(tagged), sentence.format("no"))
-    check(not all(tagged), sentence.format("every"))

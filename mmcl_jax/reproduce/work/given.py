@@ -1,0 +1,92 @@
+"""What a request for a table gives beside settings: the label, the stores of columns, folds and tagged columns."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmcl_jax.data.schema import Column
+from mmcl_jax.data.store import Store
+from mmcl_jax.errors import UserError, check, check_name
+from mmcl_jax.reproduce.spec import PaperTable
+
+
+def label_of(store: Store, name: str | None, table: PaperTable) -> str:
+    """Return the label to predict; "" for a table whose columns have labels of their own.
+
+    Raises:
+      UserError: the store has no such label, or the label is no class and the table predicts classes; or the table has
+        labels of its own, and another was named.
+    """
+    if table.own_labels:
+        labels = ", ".join(dict.fromkeys(column.label for column in table.columns))
+        check(name is None, f"--label: the columns of {table.name} have labels of their own ({labels}); leave it out.")
+        return ""
+    return _label_column(store, name, table).name
+
+
+def _label_column(store: Store, name: str | None, table: PaperTable) -> Column:
+    labels = {column.name: column for column in store.schema.labels}
+    if name is None and table.task is None and labels:
+        return store.schema.label or store.schema.labels[0]
+    if name is None:
+        if store.schema.label is None:
+            raise UserError(
+                f"The store {store.directory} has no label that is a class; prepare it with --label COLUMN."
+            )
+        return store.schema.label
+    check_name(name, labels.keys(), f"--label: the store {store.directory} has no label", "it has")
+    kind = labels[name].kind
+    check(
+        labels[name].coded or table.task is None,
+        f"--label: {name!r} is {kind}, and the paper's tables predict classes; name a class.",
+    )
+    return labels[name]
+
+
+def downstream_of(
+    table: PaperTable, named: Mapping[str, Path], *, folds: int
+) -> tuple[PaperTable, dict[str, Store], list[str]]:
+    """Return the table without the columns whose store was not named, the stores by name, and a line on each column.
+
+    Raises:
+      UserError: the table has no such store, or it has folds, and such columns have none.
+    """
+    for name in named:
+        check(bool(table.downstream), f"--downstream {name}: all columns of {table.name} are of --data; leave it out.")
+        check_name(name, table.downstream, f"--downstream: {table.name} has no store", "it has")
+    stores = {name: Store.open(path) for name, path in named.items()}
+    check(
+        not (stores and folds),
+        "--folds: the stores of --downstream have splits of their own; leave one of the two out.",
+    )
+    columns = tuple(column for column in table.columns if not column.store or column.store in stores)
+    lines = [
+        f"{column.heading} is left out: name its store with --downstream {column.store}=STORE"
+        for column in table.columns
+        if column not in columns
+    ]
+    return dataclasses.replace(table, columns=columns), stores, lines
+
+
+def check_folds(store: Store, folds: int) -> None:
+    """Raise `UserError` unless the store has so many folds."""
+    number = len(store.folds)
+    has = f"it has {number}; name at most as many, or" if number else "it has none;"
+    check(
+        folds <= number,
+        f"--folds {folds}: the store {store.directory} has too few folds: {has} prepare it with --folds "
+        f"{max(folds, 3)}.",
+    )
+
+
+def check_tag(store: Store, table: PaperTable) -> None:
+    """Raise `UserError` if the table compares tagged columns with the rest, and the store tags no or all columns."""
+    if not table.needs_tag:
+        return
+    tagged = [table.needs_tag in column.tags for column in store.schema.columns]
+    sentence = (
+        f"{table.name} compares columns with the tag {table.needs_tag!r} with those without it, and in the store "
+        f"{store.directory} {{}} column has it; tag columns in a --schema file of mmcl prepare."
+    )
+    check(any(tagged), sentence.format("no"))
+    check(not all(tagged), sentence.format("every"))
