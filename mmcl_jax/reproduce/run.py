@@ -122,7 +122,7 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     check_folder(request.out, "--out")
     store = Store.open(request.data)
     label = label_of(store, request.label, table)
-    table, downstream, without = downstream_of(table, request.downstream, folds=request.folds)
+    table, downstream, without = downstream_of(store, table, request.downstream, folds=request.folds)
     check_tag(store, table)
     check_folds(store, request.folds)
     use_cache()  # seeds share one compiled program per method

@@ -12,6 +12,8 @@ from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.results.per_row import of_people, packed
+from mmcl_jax.prepare.make import prepare
+from mmcl_jax.prepare.request import Request
 from mmcl_jax.reproduce.configure import configure
 from mmcl_jax.reproduce.grid import GridCell, Sample, contrast
 from mmcl_jax.reproduce.measure import Measure
@@ -212,6 +214,23 @@ def test_bad_input_is_one_sentence(
     assert sentence in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+def test_a_downstream_store_has_like_images_and_rows_of_its_own(
+    raw: Request, digits_store: Store, tmp_path: Path
+) -> None:
+    how = {"data": digits_store, "out": tmp_path / "out", "variant": "fundus"}
+    other = prepare(raw, tmp_path / "other")
+    with pytest.raises(
+        UserError, match=r"--downstream aptos: .*other has images of the shape .* prepare it again with"
+    ):
+        reproduce("contig/table1", downstream={"aptos": other}, **how)
+    again = prepare(dataclasses.replace(raw, seed=raw.seed + 1), tmp_path / "again")
+    with pytest.raises(
+        UserError, match=r"--downstream palm: [1-9]\d* of the \d+ test rows of .*again are rows that the"
+    ):
+        reproduce("contig/table1", downstream={"palm": again}, **{**how, "data": other})
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_tables_take_no_downstream_store(digits_store: Store, tmp_path: Path) -> None:

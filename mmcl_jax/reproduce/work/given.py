@@ -8,6 +8,7 @@ from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.reproduce.spec import PaperTable
+from mmcl_jax.training.runs.seen import SEEN, Seen
 
 
 def label_of(store: Store, name: str | None, table: PaperTable) -> str:
@@ -44,12 +45,13 @@ def _label_column(store: Store, name: str | None, table: PaperTable) -> Column:
 
 
 def downstream_of(
-    table: PaperTable, named: Mapping[str, Path], *, folds: int
+    store: Store, table: PaperTable, named: Mapping[str, Path], *, folds: int
 ) -> tuple[PaperTable, dict[str, Store], list[str]]:
     """Return the table without the columns whose store was not named, the stores by name, and a line on each column.
 
     Raises:
-      UserError: the table has no such store, or it has folds, and such columns have none.
+      UserError: the table has no such store, or it has folds, and such columns have none; a store has other images than
+        the store of the pretraining, or test rows of it.
     """
     for name in named:
         check(bool(table.downstream), f"--downstream {name}: all columns of {table.name} are of --data; leave it out.")
@@ -59,6 +61,8 @@ def downstream_of(
         not (stores and folds),
         "--folds: the stores of --downstream have splits of their own; leave one of the two out.",
     )
+    for name, other in stores.items():
+        _check_fits(store, other, f"--downstream {name}")
     columns = tuple(column for column in table.columns if not column.store or column.store in stores)
     lines = [
         f"{column.heading} is left out: name its store with --downstream {column.store}=STORE"
@@ -66,6 +70,24 @@ def downstream_of(
         if column not in columns
     ]
     return dataclasses.replace(table, columns=columns), stores, lines
+
+
+def _check_fits(store: Store, other: Store, option: str) -> None:
+    """Raise `UserError` unless a run on `store` can be evaluated on `other`: like images, and test rows of its own."""
+    ours, theirs = (one.schema.entries.get("image") for one in (store, other))
+    shape = ours.stored if ours else None
+    check(
+        theirs is not None and theirs.stored == shape,
+        f"{option}: {other.directory} has images of the shape {theirs.stored if theirs else None}, and "
+        f"{store.directory} of {shape}; prepare it again with the --image-size of the latter.",
+    )
+    seen, tested = Seen.of(store), Seen.of(other, ("test",))
+    common = sum(seen.common(split, tested, "test") for split in SEEN)
+    check(
+        common == 0,
+        f"{option}: {common} of the {other.sizes['test']} test rows of {other.directory} are rows that the pretraining "
+        f"on {store.directory} sees (by key or image); evaluate on other rows.",
+    )
 
 
 def check_folds(store: Store, folds: int) -> None:
