@@ -42,13 +42,14 @@ class Cluster:
     def stand_in(self, name: str, lines: str, folder: Path | None = None) -> None:
         path = (folder or self.bin) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        record = f"""printf '%s\\0' {name} "$@" >>"$AT/calls"; printf '\\036' >>"$AT/calls" """
+        # In one write, since some of them run side by side.
+        record = f"""printf '%s\\0' {name} "$@" $'\\036' >>"$AT/calls" """
         path.write_text(f"#!/usr/bin/env bash\n{record}\n{lines}\n")
         path.chmod(0o755)
 
     def calls(self) -> list[list[str]]:
         file = self.folder / "calls"
-        records = file.read_text().split("\036")[:-1] if file.exists() else []
+        records = file.read_text().split("\036\0")[:-1] if file.exists() else []
         return [record.split("\0")[:-1] for record in records]
 
     def start(self, script: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:

@@ -34,7 +34,7 @@ def test_the_probe_is_chosen_on_validation(monkeypatch: pytest.MonkeyPatch) -> N
     as_they_are = SimpleNamespace(apply=lambda features: features)
     monkeypatch.setattr(scoring, "Standard", SimpleNamespace(of=lambda _: as_they_are))
     source = SimpleNamespace(run=SimpleNamespace(config=SimpleNamespace(seed=0)), features=lambda *_, **__: parts)
-    data = SimpleNamespace(task=task, targets=targets)
+    data = SimpleNamespace(task=task, targets=targets, people=lambda split: None)
     how = SimpleNamespace(learning_rates=(0.1,), max_epochs=1, cycle=None)
     (result,) = scoring._probe(source, data, "image", np.arange(9)[None], how)
     for split, labelled in zip(("train", "val"), given, strict=True):
