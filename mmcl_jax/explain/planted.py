@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.results.interval import t_half_width
+from mmcl_jax.text import words_of
 
 CAUSES, LINKAGE = "causes.csv", "linkage.csv"
 
@@ -92,7 +93,7 @@ def _table(path: Path, *columns: str) -> pl.DataFrame:
     try:
         table = pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
+        raise UserError(f"{path} cannot be read: {words_of(error)}.") from error
     for column in columns:
         check(column in table.columns, f"{path} has no column {column!r}; it has {', '.join(table.columns)}.")
     return table

@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from mmcl_jax.data.kinds.vector import MISSING
 from mmcl_jax.errors import UserError
 from mmcl_jax.genotypes import open_genotypes
-from mmcl_jax.gwas.statistics.association import MISSING, Regression
+from mmcl_jax.gwas.statistics.association import Regression
 from mmcl_jax.gwas.statistics.clump import clump
 from mmcl_jax.gwas.statistics.components import genetic_components
 from mmcl_jax.gwas.statistics.ld import r2, r2_of_dosages, r2_of_haplotypes

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmcl_jax.gwas.statistics.association import MISSING, REASONS, Block, Regression
+from mmcl_jax.data.kinds.vector import MISSING
+from mmcl_jax.gwas.statistics.association import REASONS, Block, Regression
 from mmcl_jax.gwas.statistics.p_values import bonferroni, inflation, neg_log10_p, p_value
 
 PEOPLE, VARIANTS = 120, 40

@@ -14,6 +14,7 @@ from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.images.circle import Crop, read_eye
 from mmcl_jax.prepare.recipe import Recipe, Step
 from mmcl_jax.prepare.sources import Source
+from mmcl_jax.text import words_of
 
 SIZE = (448, 448)
 GRADES = ("0", "1", "2", "3", "4")
@@ -198,7 +199,7 @@ def _read(path: Path, columns: Sequence[str]) -> pl.DataFrame:
     try:
         table = pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"--root: {path} cannot be read: {str(error).splitlines()[0]}.") from error
+        raise UserError(f"--root: {path} cannot be read: {words_of(error)}.") from error
     table = table.rename({name: name.strip() for name in table.columns})
     for name in columns:
         check(name in table.columns, f"--root: {path} has no column {name}; it has {', '.join(table.columns[:12])}.")

@@ -31,6 +31,7 @@ from mmcl_jax.prepare.recipe import Recipe, Step
 from mmcl_jax.prepare.request import Ancestry, Request
 from mmcl_jax.prepare.sources import INPUTS, read_sources
 from mmcl_jax.prepare.table.cells import canonical_integers
+from mmcl_jax.text import words_of
 
 SIZE = (448, 448)
 NUMBERS = ("age", "bmi", "sbp", "dbp")  # the targets of regression
@@ -241,7 +242,7 @@ def _traits(path: Path) -> pl.DataFrame:
     try:
         table = pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
+        raise UserError(f"{path} cannot be read: {words_of(error)}.") from error
     names = ("IID", *NUMBERS, *BINARY)
     for name in names:
         check(name in table.columns, f"{path} has no column {name}; it needs {', '.join(names)}.")

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmcl_jax.data.kinds.vector import is_missing
 from mmcl_jax.gwas.statistics.p_values import neg_log10_p
 
-MISSING = -127  # of calls in int8; dosages have NaN
 # Why a variant was not tested, by code; 0 stands for a variant that was.
 REASONS = (
     "",
@@ -88,7 +88,7 @@ class Regression:
         Args:
           calls: copies of the counted allele, `[N, V]`: int8 with -127 for a missing call, or float32 with NaN.
         """
-        lacks = bool((np.isnan(calls) if calls.dtype.kind == "f" else calls == MISSING).any())
+        lacks = bool(is_missing(calls).any())
         with jax.enable_x64(True):
             program = _some_missing if lacks else _none_missing
             found = program(jnp.asarray(calls), self._basis, self._rest, self._products)
@@ -125,7 +125,7 @@ def _some_missing(
     sums over the people without; a Cholesky factor of the basis' products then takes the covariates out of the rest.
     """
     columns, phenotypes, variants = basis.shape[1], rest.shape[1], calls.shape[1]
-    absent = jnp.isnan(calls) if jnp.issubdtype(calls.dtype, jnp.floating) else calls == MISSING
+    absent = is_missing(calls)
     copies = jnp.where(absent, 0.0, calls.astype(jnp.float64))
     lost = absent.astype(jnp.float64).T @ products  # [V, products]
     count = (~absent).sum(axis=0).astype(jnp.float64)

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from mmcl_jax.data.kinds.vector import is_missing
 from mmcl_jax.errors import check
 from mmcl_jax.genotypes import Genotypes
-from mmcl_jax.gwas.statistics.association import MISSING
 from mmcl_jax.gwas.statistics.ld import correlations, standardised
 
 _CANDIDATES, _KEPT, _KEPT_BYTES, _LEAST = 200_000, 50_000, 2**30, 2_000  # variants that are read, and that are used
@@ -101,7 +101,7 @@ def _pruned(
 
 
 def _frequent(calls: np.ndarray, *, least: float, most: float) -> np.ndarray:
-    absent = np.isnan(calls) if calls.dtype.kind == "f" else calls == MISSING
+    absent = is_missing(calls)
     present = (~absent).sum(axis=0)
     frequency = np.where(absent, 0, calls).sum(axis=0, dtype=np.float64) / np.maximum(2 * present, 1)
     return (np.minimum(frequency, 1 - frequency) >= max(least, 1e-9)) & (absent.mean(axis=0) <= most)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmcl_jax.gwas.statistics.association import MISSING
+from mmcl_jax.data.kinds.vector import is_missing
 
 
 def r2_of_haplotypes(first: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ def correlations(calls: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def standardised(calls: np.ndarray) -> np.ndarray:
     """Return calls or dosages `[N, V]` with mean 0 and length 1, with 0 for missing ones and for constant variants."""
-    absent = np.isnan(calls) if calls.dtype.kind == "f" else calls == MISSING
+    absent = is_missing(calls)
     copies = np.where(absent, 0, calls).astype(np.float32)
     mean = copies.sum(axis=0) / np.maximum((~absent).sum(axis=0), 1)
     centred = np.where(absent, np.float32(0), copies - mean)
