@@ -63,9 +63,9 @@ def svcca(x: Any, y: Any, *, cut: Cut = "anatome", threshold: float = 0.99) -> f
       x: `[N, D]` numbers, or a `Representation`.
       y: `[N, E]` of the same rows, or a `Representation`.
       cut: how directions are chosen. "anatome", as in the package that Fedorov et al. used: of the rows as they are,
-        not centred, the directions while the share of the singular values up to and with them is below `threshold`, so that
-        the direction that crosses it is dropped. "google", as in Google's code: of centred rows, the fewest directions
-        whose share reaches `threshold`, so that the direction that crosses it is kept.
+        not centred, the directions while the share of the singular values up to and with them is below `threshold`, so
+        that the direction that crosses it is dropped. "google", as in Google's code: of centred rows, the fewest
+        directions whose share reaches `threshold`, so that the direction that crosses it is kept.
       threshold: the share, above 0 and at most 1.
 
     Raises:
@@ -86,8 +86,8 @@ def pwcca(x: Any, y: Any, *, weights: Weights = "morcos") -> float:
 
     It is not symmetric. The three published definitions give different numbers:
 
-    - "morcos" (the formula of Morcos et al., 2018): the weight of a variate is the sum over the features of the absolute
-      products of the variate with the centred feature.
+    - "morcos" (the formula of Morcos et al., 2018): the weight of a variate is the sum over the features of the
+      absolute products of the variate with the centred feature.
     - "google", that paper's released code: in place of the variates stand the centred features in the basis of the
       left singular vectors, with the mean of the k-th feature added to the k-th of them; they are made orthonormal (QR)
       and multiplied with the features as they are. The side with fewer features has the weights. The value depends on
