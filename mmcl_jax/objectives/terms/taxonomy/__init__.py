@@ -1,0 +1,1 @@
+"""The terms of the taxonomy of multimodal self-supervision (Fedorov et al.)."""
