@@ -99,7 +99,7 @@ def infomax(
         contrast, chosen = (
             (local_contrast, {}) if estimator == "infonce" else (fenchel_contrast, {"measure": estimator})
         )
-        losses = contrast(
+        losses = estimates(
             anchors,
             places,
             rule=same("id"),
@@ -110,14 +110,13 @@ def infomax(
             normalise=critic == "cosine",
             clip=clip,
             execution=batch.execution,
-            **chosen,
         ).forward
         estimate = losses.mean()
         squares = _mean_square(anchors, places, present, mask, scale=scale, normalise=critic == "cosine")
         return Loss(
             value=weight * estimate + penalty * squares,
             metrics={"estimate": estimate, "penalty": penalty * squares, "top1": losses.accuracy()},
-            rows=None if found is None else jnp.sum(present, dtype=jnp.float32),
+            rows=None if present is None else jnp.sum(present, dtype=jnp.float32),
         )
 
     return Term(
