@@ -6,7 +6,18 @@ every option of every encoder, view, term and optimizer, since the signatures of
 """
 
 from mmcl_jax.config.data import Data, DataWithClasses, data_names, preset
-from mmcl_jax.config.experiment import encoder, experiment, input, optimizer, projector, sampler, schedule, term, view
+from mmcl_jax.config.experiment import (
+    decoder,
+    encoder,
+    experiment,
+    input,
+    optimizer,
+    projector,
+    sampler,
+    schedule,
+    term,
+    view,
+)
 from mmcl_jax.config.load import alias, apply, experiments, load, shipped
 from mmcl_jax.config.own import explain
 from mmcl_jax.config.own_data import OwnData
@@ -25,6 +36,7 @@ __all__ = [
     "alias",
     "apply",
     "data_names",
+    "decoder",
     "edges",
     "encoder",
     "experiment",

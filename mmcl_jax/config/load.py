@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.config.data import Data
-from mmcl_jax.config.experiment import PARTS
+from mmcl_jax.config.experiment import INNER_PARTS, PARTS
 from mmcl_jax.config.families import family, is_family
 from mmcl_jax.config.file import get_config_of, naming
 from mmcl_jax.config.length import shorten_warmup
@@ -202,7 +202,7 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
     with parent.ignore_type():
         parent[last] = value
     if last == "name" and len(parts) > 1:
-        registry = PARTS[parts[0]]
+        registry = INNER_PARTS[parts[2]] if len(parts) == 4 and parts[2] in INNER_PARTS else PARTS[parts[0]]
         registry.factory(value, f"config.{key}")
         completed = registry.complete(parent)
         for option in list(parent):

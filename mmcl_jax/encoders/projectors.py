@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
 from mmcl_jax.encoders.base import PROJECTORS, Projector
-from mmcl_jax.encoders.layers import Norm, batch_norm, linear, norm_relu
+from mmcl_jax.encoders.layers import Norm, batch_norm, linear, norm_relu, torch_linear
 
 
 class MLPProjector(Projector):
@@ -66,10 +66,14 @@ class NormProjector(Projector):
         norm: Norm,
         rngs: nnx.Rngs,
         dtype: DTypeLike,
+        kernel_init: nnx.Initializer = torch_linear,
     ) -> None:
+        def layer(inputs: int, outputs: int, *, bias: bool) -> nnx.Linear:
+            return linear(inputs, outputs, rngs=rngs, dtype=dtype, kernel_init=kernel_init, bias=bias)
+
         sizes = [features, *hidden]
-        layers = [linear(i, o, rngs=rngs, dtype=dtype, bias=False) for i, o in itertools.pairwise(sizes)]
-        self.layers = nnx.List([*layers, linear(sizes[-1], out, rngs=rngs, dtype=dtype, bias=out_bias)])
+        layers = [layer(i, o, bias=False) for i, o in itertools.pairwise(sizes)]
+        self.layers = nnx.List([*layers, layer(sizes[-1], out, bias=out_bias)])
         self.norms = nnx.List([norm(size) for size in (*hidden, *([out] if out_norm else []))])
         self.out_features = out
 

@@ -96,9 +96,9 @@ def infomax(
         if found is not None:
             present = found if present is None else present & found
         scale = {"scaled": anchors.shape[1] ** -0.5, "dot": 1.0, "cosine": 1 / temperature}[critic]
-        contrast, chosen = (
-            (local_contrast, {}) if estimator == "infonce" else (fenchel_contrast, {"measure": estimator})
-        )
+        estimates: Any = local_contrast
+        if estimator != "infonce":
+            estimates = functools.partial(fenchel_contrast, measure=estimator)
         losses = estimates(
             anchors,
             places,
