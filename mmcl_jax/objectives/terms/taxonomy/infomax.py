@@ -1,5 +1,6 @@
 """The edges of the taxonomy: a feature of one view finds the places of its own sample in another view."""
 
+import functools
 from typing import Any, Literal
 
 import jax
