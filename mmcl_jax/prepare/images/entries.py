@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 
 from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.errors import check
+from mmcl_jax.prepare.images.falff import Falff
 from mmcl_jax.prepare.images.files import Fit, Reader
 from mmcl_jax.prepare.images.grid import Orientation
 from mmcl_jax.prepare.images.memory import ImageArrays
@@ -44,6 +45,8 @@ class ImageSource:
       orientation: of volumes, "ras" or "file"; see `Space`.
       grid: of volumes, "same", "resample" or the path of a NIfTI file; see `common_space`.
       brain_mask: the path of a NIfTI file; "" for none.
+      dtype: "float16" for the values of a volume themselves; "" for a type by `bits` and the files.
+      falff: whether a volume is fALFF of the series in its file, and how.
       earlier: the entry of the store that new rows are to be like; None without `--like`.
     """
 
@@ -68,6 +71,8 @@ class ImageSource:
     orientation: Orientation = "ras"
     grid: str = "same"
     brain_mask: str = ""
+    dtype: str = ""
+    falff: Falff | None = None
     earlier: Entry | None = None
 
     @property
@@ -163,6 +168,8 @@ def _source(entry: Joined, request: Request, keys: list[str]) -> ImageSource:
         duplicates=source.duplicates or request.duplicates,
         orientation=cast(Orientation, source.orientation),
         grid=source.grid,
+        dtype=source.dtype,
+        falff=Falff(tr=source.tr, band=source.band or Falff.band) if source.derive == "falff" else None,
         brain_mask="" if source.brain_mask is None else str(source.brain_mask),
     )
 

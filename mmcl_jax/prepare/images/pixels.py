@@ -225,12 +225,13 @@ def _volumes(source: ImageSource, names: list[tuple[str, ...]], common: dict[str
     sample: list[tuple[tuple[int, ...], str]] = []
     for row_names in names:
         with contextlib.suppress(UserError):
-            sample.append(volume_shape(located(row_names[0]), source.fit, source.orientation))
+            sample.append(volume_shape(located(row_names[0]), source.fit, source.orientation, source.falff))
         if len(sample) == _SAMPLED_VOLUMES:
             break
     if not sample:  # raises the error of the first volume
-        volume_shape(located(names[0][0]), source.fit, source.orientation)
+        volume_shape(located(names[0][0]), source.fit, source.orientation, source.falff)
     floats = any(kind == "f" for _, kind in sample) and source.fit.intensity == "minmax"
+    by_bits = "uint8" if source.bits == 8 else "float16" if floats else "uint16"
     earlier = source.earlier
     space = common_space(
         niftis(),
@@ -246,8 +247,9 @@ def _volumes(source: ImageSource, names: list[tuple[str, ...]], common: dict[str
         **common,
         kind="volume",
         shape=(*(space.grid.shape if space.grid else source.size or sample[0][0][:3]), sample[0][0][3]),
-        dtype="uint8" if source.bits == 8 else "float16" if floats else "uint16",
+        dtype=source.dtype or by_bits,
         same_size=source.size is None and space.grid is None,
+        falff=source.falff,
         space=space,
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.images.dicom import dicom_levels, is_dicom, open_dicom
+from mmcl_jax.prepare.images.falff import Falff
 from mmcl_jax.prepare.images.files import Fit
 from mmcl_jax.prepare.images.grid import Grid, Orientation, nifti_levels
 from mmcl_jax.prepare.images.levels import Levels, to_uint8, to_uint16
@@ -26,7 +27,7 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 
 def read_volume(
-    path: str, shape: tuple[int, ...], fit: Fit, dtype: str, space: Space | None = None
+    path: str, shape: tuple[int, ...], fit: Fit, dtype: str, space: Space | None = None, falff: Falff | None = None
 ) -> tuple[np.ndarray, tuple[int, ...]]:
     """Return a volume fitted to `shape` and `dtype`, and its size in the file.
 
@@ -36,13 +37,14 @@ def read_volume(
       fit: how values become integers, and whether shrinking averages.
       dtype: "uint8" or "uint16", as for images, or "float16" for the values themselves.
       space: the orientation, the grid and the brain mask; by default, a volume of any grid is turned to RAS+.
+      falff: whether the volume is fALFF of the series in the file, and how.
 
     Raises:
       Unusable: the volume cannot be read, has values that do not fit into `dtype`, has another number of channels, lies
         on another grid, or has no affine.
     """
     space = space or Space()
-    levels, grid = read_levels(Path(path), fit, space.orientation)
+    levels, grid = read_levels(Path(path), fit, space.orientation, falff)
     size = levels.values.shape[:3]
     channels = levels.values.shape[3]
     sentence = f"The volume {path} has {channels} channels; the store has {shape[3]}."
@@ -59,9 +61,11 @@ def read_volume(
     return values, size
 
 
-def volume_shape(path: str, fit: Fit, orientation: Orientation = "ras") -> tuple[tuple[int, ...], str]:
+def volume_shape(
+    path: str, fit: Fit, orientation: Orientation = "ras", falff: Falff | None = None
+) -> tuple[tuple[int, ...], str]:
     """Return (depth, height, width, channels) of a volume, and "f" if its values are floats or "i" if integers."""
-    values = read_levels(Path(path), fit, orientation)[0].values
+    values = read_levels(Path(path), fit, orientation, falff)[0].values
     return values.shape, "f" if values.dtype.kind == "f" else "i"
 
 
@@ -76,14 +80,20 @@ def is_nifti(path: str | Path) -> bool:
     return str(path).lower().endswith(_NIFTI)
 
 
-def read_levels(path: Path, fit: Fit, orientation: Orientation = "ras") -> tuple[Levels, Grid | None]:
+def read_levels(
+    path: Path, fit: Fit, orientation: Orientation = "ras", falff: Falff | None = None
+) -> tuple[Levels, Grid | None]:
     """Return the values of a volume `[D, H, W, C]`, and its grid if it is a NIfTI file that is turned to RAS+.
 
     Raises:
-      Unusable: the file cannot be read, holds no volume, or has no valid affine.
+      Unusable: the file cannot be read, holds no volume, or has no valid affine; or fALFF cannot be computed of it.
     """
     limit = most_voxels(fit)
     try:
+        if falff is not None:
+            require(is_nifti(path), "broken series", f"The series {path} is no NIfTI file, of which fALFF is computed.")
+            levels, grid = nifti_levels(path, max_voxels=limit, orientation=orientation)
+            return Levels(falff.of_file(levels.values, path, limit)), grid
         if path.is_dir():
             return _series(path, limit), None
         if is_nifti(path):
