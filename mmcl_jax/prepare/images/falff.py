@@ -84,8 +84,8 @@ def falff(
     inside = (frequencies >= band[0]) & (frequencies <= band[1])
     if not inside.any():
         raise ValueError(
-            f"none of its frequencies, {frequencies[0]:.4g} to {frequencies[-1]:.4g} Hz by a repetition time of {tr:g} s, "
-            f"is in the band from {band[0]:g} to {band[1]:g} Hz"
+            f"none of its frequencies, {frequencies[0]:.4g} to {frequencies[-1]:.4g} Hz by a repetition time of {tr:g} "
+            f"s, is in the band from {band[0]:g} to {band[1]:g} Hz"
         )
     flat = series.reshape(-1, length)
     result = np.zeros(len(flat), np.float32)
