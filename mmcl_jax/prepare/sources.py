@@ -58,6 +58,9 @@ _TAKES = {
         "max_voxels",
         "duplicates",
         "required",
+        "orientation",
+        "grid",
+        "brain_mask",
     ),
     "table": (*_TABLE, "schema", "required", "by"),
     "vector": _MATRIX,
@@ -73,7 +76,7 @@ _TAKES = {
     "mask": (*_FILES, "of", "classes", "empty", "max_pixels", "max_voxels"),
     "boxes": (*_TABLE, "of", "column", "categories"),
 }
-_PATHS = ("file", "folder", "names", "keys", "vocabulary", "variants")
+_PATHS = ("file", "folder", "names", "keys", "vocabulary", "variants", "brain_mask")
 _TEXTS = ("column", "ignore", "categories")
 _Text = Annotated[str, AtLeast(1)]
 _COUNTS = ("channels", "bits", "max_pixels", "max_voxels", "vocabulary_size", "length", "every")
@@ -88,6 +91,7 @@ _CHOICES = {
     "nan": ("refuse", "background"),
     "resize": FILTERS,
     "intensity": ("minmax", "full"),
+    "orientation": ("ras", "file"),
     "dtype": ("float32", "float16", "int8"),
 }
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -133,6 +137,10 @@ class Source:
       empty: whether a row without a file of the mask has a mask of the first class alone, rather than none.
       vocabulary: a tokenizer.json, or a vocab.txt of word pieces; by default byte pairs are fitted on training rows.
       vocabulary_size: largest size of a fitted vocabulary.
+      orientation: "ras" turns NIfTI volumes by their affine to right, front and top; "file" leaves them as they lie.
+      grid: "same" refuses volumes of several grids, unless they have a size; "resample" resamples them to the grid of
+        the first; and the path of a NIfTI file to its grid.
+      brain_mask: a NIfTI file on the grid of the volumes; voxels where it is 0 are stored as 0.
       length: largest number of tokens that are kept of a text; by default all of them.
     """
 
@@ -172,6 +180,9 @@ class Source:
     max_voxels: int | None = None
     stack: str | None = None
     duplicates: str | None = None
+    orientation: str = "ras"
+    grid: str = "same"
+    brain_mask: Path | None = None
     categories: tuple[str, ...] = ()
     between: str = ""
     classes: tuple[tuple[str, int], ...] = ()
@@ -207,8 +218,11 @@ class Source:
     def read_files(self) -> list[Path]:
         """Return the files that the source names, of which a change changes the store; images notice theirs."""
         named = [
-            path for path in (self.file, self.names, self.keys, self.vocabulary, self.variants) if path is not None
+            path
+            for path in (self.file, self.names, self.keys, self.vocabulary, self.variants, self.brain_mask)
+            if path is not None
         ]
+        named += [Path(self.grid)] if self.grid not in ("same", "resample") else []
         if self.kind == "scores" and self.folder is not None:
             named += sorted(self.folder.glob("*.sscore"))
         beside = {".bed": (".bim", ".fam"), ".pgen": (".pvar", ".psam"), ".bgen": (".sample",)}
