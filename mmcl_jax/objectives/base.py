@@ -228,9 +228,16 @@ class Term:
                 f"result of its stage each."
             )
         features = read_features(self.name, read["arrays"], self.between)
+        if "embedding" in self.outputs:
+            for text, own, array in zip(self.between, self.reads, read["arrays"], strict=True):
+                if not own.local and not isinstance(array, Features) and array.ndim == 3:
+                    raise ArrayError(f"{self.name} reads the pooled feature {text!r}; give [rows, width], no places.")
         if batch.present is not None:
             features = zeroed(features, batch.present)
-        compared = tuple(view.pooled if view.local is None else view.local for view in features)
+        compared = tuple(
+            view.pooled if view.local is None or not read.local else view.local
+            for view, read in zip(features, self.reads, strict=True)
+        )
         inputs = read["inputs"] if isinstance(read["inputs"], tuple) else (read["inputs"],)
         stage = Each(
             ids=batch.ids,
