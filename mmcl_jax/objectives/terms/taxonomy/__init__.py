@@ -1,1 +1,1 @@
-"""The terms of the taxonomy of multimodal self-supervision (Fedorov et al.)."""
+"""The terms of Fedorov et al., "Self-supervised multimodal learning for group inferences from MRI data"."""

@@ -1,5 +1,6 @@
 """The edges of the taxonomy: a feature of one view finds the places of its own sample in another view."""
 
+import functools
 from typing import Any, Literal
 
 import jax
@@ -96,9 +97,9 @@ def infomax(
         if found is not None:
             present = found if present is None else present & found
         scale = {"scaled": anchors.shape[1] ** -0.5, "dot": 1.0, "cosine": 1 / temperature}[critic]
-        contrast, chosen = (
-            (local_contrast, {}) if estimator == "infonce" else (fenchel_contrast, {"measure": estimator})
-        )
+        estimates: Any = local_contrast
+        if estimator != "infonce":
+            estimates = functools.partial(fenchel_contrast, measure=estimator)
         losses = estimates(
             anchors,
             places,
