@@ -24,8 +24,8 @@ from mmcl_jax.evaluation.heads.encoded import (
     image_axes,
     images_of_row,
     plain_spec,
+    plain_values,
     presence,
-    view_values,
     views_of_inputs,
 )
 from mmcl_jax.evaluation.sources.blocks import BLOCK, block_mesh, blockwise, in_blocks
@@ -53,10 +53,10 @@ def frozen_encoder(
     """Return a function from rows of a modality to the encoder's features of their plain views, float32.
 
     The function takes rows as the store has them (tables encoded; for a fusion a dict of the rows of its inputs, with
-    `present/NAME` of inputs that rows may lack), and encodes blocks of `batch_size` of them, one per device (see
-    `blocks`). The features of a row with several images are the mean over the images. BatchNorm uses its running
-    statistics and nothing is updated. (In MMCL's released code a "frozen" encoder stays in train mode: it normalises by
-    the batch and keeps adapting to it.)
+    `present/NAME` of inputs that rows may lack, and `id` for a view whose draws are part of the data), and encodes
+    blocks of `batch_size` of them, one per device (see `blocks`). The features of a row with several images are the
+    mean over the images. BatchNorm uses its running statistics and nothing is updated. (In MMCL's released code a
+    "frozen" encoder stays in train mode: it normalises by the batch and keeps adapting to it.)
 
     Args:
       model: with the encoder.
@@ -112,8 +112,7 @@ def _program(
     def encode(on_devices: tuple[nnx.State, Mapping[str, Fitted]], batch: dict[str, jax.Array]) -> jax.Array:
         arrays, fitted = on_devices
         model = nnx.merge(graphdef, arrays)
-        keys = jax.random.split(jax.random.key(0), len(next(iter(batch.values()))))
-        views = view_values((spec,), batch, keys, fitted, train=False)
+        views = plain_values((spec,), batch, fitted)
         options: dict[str, Any] = {"train": False, "present": presence(batch)}
         features = features_of(model.encoders, views, **options)
         row_features = encoded(model.encoders, modality, spec, features, **options)
