@@ -63,6 +63,7 @@ EXAMPLES = {
     "evaluate": (
         "mmcl evaluate --run runs/ads --protocol probe,knn --per-class 5,20",
         "mmcl evaluate --run runs/ads --protocol finetune --learning-rates 1e-3,1e-4",
+        "mmcl evaluate --run runs/ads --protocol logistic --input image --confounders price",
         "mmcl evaluate --run runs/ads-0 runs/ads-1 runs/simclr-0 --out comparison.json",
     ),
     "embed": (

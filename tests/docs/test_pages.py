@@ -82,6 +82,9 @@ NOT_RUN = {
     "mmcl prepare --dataset membranes": "tests/datasets/test_membranes.py draws the files",
     "mmcl pretrain --config mmcl/mmcl:own --config.data=stores/pets": "in a loop of the shell, whose variable it reads",
     "mmcl evaluate --run runs/pets": "tests/datasets/test_multabench.py has such a store",
+    "mmcl evaluate --run runs/ads --protocol probe --optimizer radam": "tests/evaluation/heads/test_cycle.py trains so",
+    "mmcl evaluate --run runs/ads --protocol augmented_probe": "tests/evaluation/protocols/test_finetune.py adapts",
+    "mmcl evaluate --run mmcl_quickstart/runs/digits_mmcl-0 --protocol logistic": "tests/evaluation/protocols",
     "mmcl evaluate --run runs/ads --protocol finetune": "tests/evaluation/protocols/test_finetune.py fine-tunes",
     "mmcl evaluate --run runs/ads --protocol features": "tests/evaluation/protocols/test_boosting.py boosts",
 }
