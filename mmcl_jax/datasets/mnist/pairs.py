@@ -204,8 +204,8 @@ def _made(both: tuple[Pictures, Pictures], parts: list[np.ndarray], times: list[
     used = [len(np.unique(at[:, side])) for side in (0, 1)]
     step = f"{first.source} ({used[0]:,} images used) paired by digit with {second.source} ({used[1]:,} used)"
     note = (
-        "The modality svhn is a stand-in: scanned digits of the mfeat data set (16 x 15 pixels, grey), not house numbers "
-        "of SVHN. Results on it are not results on MNIST-SVHN."
+        "The modality svhn is a stand-in: scanned digits of the mfeat data set (16 x 15 pixels, grey), not house "
+        "numbers of SVHN. Results on it are not results on MNIST-SVHN."
     )
     return Made(
         name="mnist_svhn with a stand-in for SVHN" if stand_in else "mnist_svhn",
