@@ -68,7 +68,7 @@ class Registry:
     def spec(self, name: str, /, **options: Any) -> ConfigDict:
         """Return a complete config entry: `name` and every option, defaults filled in."""
         parameters = self.options(name)
-        spec = {key: options.get(key, parameter.default) for key, parameter in parameters.items()}
+        spec = {key: _own(options.get(key, parameter.default)) for key, parameter in parameters.items()}
         spec |= {key: value for key, value in options.items() if key in self.extra}
         unknown = sorted(set(options) - set(spec))
         if unknown:
@@ -105,6 +105,11 @@ class Registry:
             return factory(**arguments, **{k: v for k, v in spec.items() if k != "name" and k not in self.extra})
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
+
+
+def _own(value: Any) -> Any:
+    """Return a copy of a config entry, such as a part that is the default of an option, and any other value itself."""
+    return value.copy_and_resolve_references() if isinstance(value, ConfigDict) else value
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -6,12 +6,24 @@ every option of every encoder, view, term and optimizer, since the signatures of
 """
 
 from mmcl_jax.config.data import Data, DataWithClasses, data_names, preset
-from mmcl_jax.config.experiment import encoder, experiment, input, optimizer, projector, sampler, schedule, term, view
+from mmcl_jax.config.experiment import (
+    decoder,
+    encoder,
+    experiment,
+    input,
+    optimizer,
+    projector,
+    sampler,
+    schedule,
+    term,
+    view,
+)
 from mmcl_jax.config.load import alias, apply, experiments, load, shipped
 from mmcl_jax.config.own import explain
 from mmcl_jax.config.own_data import OwnData
 from mmcl_jax.config.preset import Preset
 from mmcl_jax.config.retina import RetinaData, retina
+from mmcl_jax.config.taxonomy import Taxonomy, TaxonomyData, edges, is_union, taxonomy, union_of, unions
 
 __all__ = [
     "Data",
@@ -19,14 +31,19 @@ __all__ = [
     "OwnData",
     "Preset",
     "RetinaData",
+    "Taxonomy",
+    "TaxonomyData",
     "alias",
     "apply",
     "data_names",
+    "decoder",
+    "edges",
     "encoder",
     "experiment",
     "experiments",
     "explain",
     "input",
+    "is_union",
     "load",
     "optimizer",
     "preset",
@@ -35,6 +52,9 @@ __all__ = [
     "sampler",
     "schedule",
     "shipped",
+    "taxonomy",
     "term",
+    "union_of",
+    "unions",
     "view",
 ]

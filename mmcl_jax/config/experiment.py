@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.inputs import OPTIONS
 from mmcl_jax.data.samplers import SAMPLERS
-from mmcl_jax.encoders import ENCODERS, PROJECTORS
+from mmcl_jax.encoders import DECODERS, ENCODERS, PROJECTORS
 from mmcl_jax.errors import check_name
 from mmcl_jax.objectives import TERMS
 from mmcl_jax.registry import Registry
@@ -16,6 +16,7 @@ from mmcl_jax.training.optim.schedules import SCHEDULES
 from mmcl_jax.views import VIEWS
 
 encoder = ENCODERS.spec
+decoder = DECODERS.spec
 projector = PROJECTORS.spec
 view = VIEWS.spec
 term = TERMS.spec
@@ -34,6 +35,8 @@ PARTS: dict[str, Registry] = {
     "schedule": SCHEDULES,
     "sampler": SAMPLERS,
 }
+# Options of terms that are parts themselves.
+INNER_PARTS: dict[str, Registry] = {"decoder": DECODERS}
 
 
 def input(**options: Any) -> ConfigDict:

@@ -8,6 +8,10 @@ from mmcl_jax.encoders import projectors as projectors
 from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, ViewSpec
 from mmcl_jax.encoders.cnn import cnn as cnn
 from mmcl_jax.encoders.cnn3d import cnn3d as cnn3d
+from mmcl_jax.encoders.dcgan.encoder import dcgan as dcgan
+from mmcl_jax.encoders.dcgan.heads import latent_mlp as latent_mlp
+from mmcl_jax.encoders.dcgan.heads import local_shortcut as local_shortcut
+from mmcl_jax.encoders.decoders import DECODERS, Decoder
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.fusions.concat_mlp import concat_mlp as concat_mlp
 from mmcl_jax.encoders.fusions.cross_attention import cross_attention as cross_attention
@@ -30,8 +34,10 @@ from mmcl_jax.encoders.vectors.genetics_mlp import genetics_mlp as genetics_mlp
 from mmcl_jax.encoders.vectors.vector_mlp import vector_mlp as vector_mlp
 
 __all__ = [
+    "DECODERS",
     "ENCODERS",
     "PROJECTORS",
+    "Decoder",
     "Encoder",
     "FeatureKey",
     "Features",

@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
 from mmcl_jax.encoders.base import PROJECTORS, Projector
-from mmcl_jax.encoders.layers import Norm, batch_norm, linear, norm_relu
+from mmcl_jax.encoders.layers import Norm, batch_norm, linear, norm_relu, torch_linear
 
 
 class MLPProjector(Projector):
@@ -22,6 +22,18 @@ class MLPProjector(Projector):
         self, x: Float[Array, "B *L D"], *, train: bool, present: Bool[Array, "B *L"] | None = None
     ) -> Float[Array, "B *L d"]:
         return self.out(nnx.relu(self.hidden(x)))
+
+
+class Identity(Projector):
+    """The features themselves."""
+
+    def __init__(self, features: int) -> None:
+        self.out_features = features
+
+    def __call__(
+        self, x: Float[Array, "B *L D"], *, train: bool, present: Bool[Array, "B *L"] | None = None
+    ) -> Float[Array, "B *L D"]:
+        return x
 
 
 class LinearProjector(Projector):
@@ -54,10 +66,14 @@ class NormProjector(Projector):
         norm: Norm,
         rngs: nnx.Rngs,
         dtype: DTypeLike,
+        kernel_init: nnx.Initializer = torch_linear,
     ) -> None:
+        def layer(inputs: int, outputs: int, *, bias: bool) -> nnx.Linear:
+            return linear(inputs, outputs, rngs=rngs, dtype=dtype, kernel_init=kernel_init, bias=bias)
+
         sizes = [features, *hidden]
-        layers = [linear(i, o, rngs=rngs, dtype=dtype, bias=False) for i, o in itertools.pairwise(sizes)]
-        self.layers = nnx.List([*layers, linear(sizes[-1], out, rngs=rngs, dtype=dtype, bias=out_bias)])
+        layers = [layer(i, o, bias=False) for i, o in itertools.pairwise(sizes)]
+        self.layers = nnx.List([*layers, layer(sizes[-1], out, bias=out_bias)])
         self.norms = nnx.List([norm(size) for size in (*hidden, *([out] if out_norm else []))])
         self.out_features = out
 
@@ -91,6 +107,19 @@ def mlp(
     if min(hidden, out) <= 0:
         raise ValueError(f"hidden and out must be positive, not {hidden} and {out}")
     return MLPProjector(features, hidden, out, rngs=rngs, dtype=dtype)
+
+
+@PROJECTORS.register("identity")
+def identity(*, features: int) -> Identity:
+    """Return the features themselves: the taxonomy paper's head of pooled features, which another name replaces.
+
+    A term that is never to have a head reads `VIEW:none`, which needs no projector.
+
+    Example:
+      >>> identity(features=16)(jnp.ones((2, 16)), train=True).shape
+      (2, 16)
+    """
+    return Identity(features)
 
 
 @PROJECTORS.register("linear")

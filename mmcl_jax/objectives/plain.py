@@ -75,12 +75,21 @@ def read_features(term: str, arrays: tuple[Any, ...], between: tuple[str, ...]) 
     return tuple(features)
 
 
-def sizes_of(features: tuple[Features, ...]) -> tuple[Sizes, ...]:
-    """Return the widths of features that are compared without a projector."""
+def sizes_of(features: tuple[Features, ...], views: Any = ()) -> tuple[Sizes, ...]:
+    """Return the widths of features that are compared without a projector, and the shapes of their views, if given.
+
+    Raises:
+      ArrayError: there are views, and not one for each of the features.
+    """
+    shapes = [view.values.shape[1:] for view in viewed(views)] or [()] * len(features)
+    if len(shapes) != len(features):
+        raise ArrayError(
+            f"there are {len(features)} arrays of features and {len(shapes)} of views; give one view each."
+        )
     sizes = []
-    for view in features:
-        local = 0 if view.local is None else view.local.shape[-1]
-        sizes.append(Sizes(pooled=view.pooled.shape[-1], local=local, embedding=local or view.pooled.shape[-1]))
+    for given, shape in zip(features, shapes, strict=True):
+        local, pooled = 0 if given.local is None else given.local.shape[-1], given.pooled.shape[-1]
+        sizes.append(Sizes(pooled=pooled, local=local, embedding=local or pooled, view=shape))
     return tuple(sizes)
 
 

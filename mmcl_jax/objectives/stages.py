@@ -185,11 +185,15 @@ class Loss:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Widths of the features behind one text of `Term.between`; 0 where there are none."""
+    """Widths of the features behind one text of `Term.between`; 0 where there are none.
+
+    `view` is the shape of one view, channels last; () for a fused view.
+    """
 
     pooled: int
     local: int = 0
     embedding: int = 0
+    view: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ from mmcl_jax.training.mesh import replicated
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.views.base import Fitted
 
-What = Literal["pooled", "projected", "maps"]
+What = Literal["pooled", "projected", "local", "maps"]
 _PIXELS = 32  # the side that images are averaged down to as features
 _CHUNK = 256  # rows of raw values
 
@@ -62,14 +62,15 @@ def frozen_encoder(
       model: with the encoder.
       config: of the run, for its views.
       modality: that the encoder is of.
-      what: the "pooled" features `[N, D]`, their projections `[N, d]`, or the last feature "maps" `[N, h, w, C]`.
+      what: the "pooled" features `[N, D]`, their projections `[N, d]`, the mean of the "local" features `[N, C]`, or
+        the last feature "maps" `[N, h, w, C]`.
       head: the name of a projector of the modality; "" for its first.
       fitted: the fitted values of the views, by input.
       batch_size: rows per forward pass of a device.
       devices: of this process, that encode; by default `block_devices`.
 
     Raises:
-      UserError: the model's weights are not finite, or its encoder has no feature maps.
+      UserError: the model's weights are not finite, or its encoder has no feature maps or local features.
     """
     mesh = block_mesh(devices)
     graphdef, arrays = nnx.split(model)
@@ -117,6 +118,8 @@ def _program(
         row_features = encoded(model.encoders, modality, spec, features, **options)
         if what == "maps":
             return _last_map(row_features, modality)
+        if what == "local":
+            return _local_mean(row_features, modality)
         key = f"{modality}:{head}" if head else modality
         projected = what == "projected"
         vectors = model.project(key, row_features, train=False) if projected else row_features.pooled
@@ -132,6 +135,18 @@ def _last_map(features: Features, modality: str) -> jax.Array:
             f"The encoder of {modality!r} has no feature maps to predict a mask from; name another --input."
         )
     return features.local.reshape(len(features.local), *features.grid, -1).astype(jnp.float32)
+
+
+def _local_mean(features: Features, modality: str) -> jax.Array:
+    """Return the mean of the local features that exist, `[B, C]` float32; 0 for a row that has none."""
+    if features.local is None:
+        raise UserError(f"The encoder of {modality!r} has no local features; compare its pooled ones (--layer pooled).")
+    local = features.local.astype(jnp.float32)
+    if features.mask is None:
+        return local.mean(axis=1)
+    shares = features.mask.astype(jnp.float32)
+    counts = jnp.maximum(shares.sum(axis=1, keepdims=True), 1)
+    return jnp.einsum("blc,bl->bc", local, shares) / counts
 
 
 def pixel_features(images: Any, *, axes: int = 2) -> np.ndarray:

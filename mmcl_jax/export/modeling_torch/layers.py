@@ -22,6 +22,17 @@ class MLPProjector(nn.Module):
         return self.out(torch.relu(self.hidden(x)))
 
 
+class Identity(nn.Module):
+    """The vectors themselves."""
+
+    def __init__(self, spec: Mapping[str, Any], epsilon: float) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the vectors [N, D]."""
+        return x
+
+
 class LinearProjector(nn.Module):
     """A fully connected layer."""
 
@@ -54,7 +65,12 @@ class NormProjector(nn.Module):
         return self.norms[-1](x) if len(self.norms) == len(self.layers) else x
 
 
-PROJECTORS: dict[str, Any] = {"linear": LinearProjector, "mlp": MLPProjector, "mlp_norm": NormProjector}
+PROJECTORS: dict[str, Any] = {
+    "identity": Identity,
+    "linear": LinearProjector,
+    "mlp": MLPProjector,
+    "mlp_norm": NormProjector,
+}
 
 
 class Head(nn.Module):

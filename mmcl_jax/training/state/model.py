@@ -37,13 +37,17 @@ def trained_model(
     modalities = {name: view.modality for name, view in config.views.items()}
     parts = parts_of_views(config.views)
     objective = build_objective(config.objective, modalities, parts=parts, schema=schema, inputs=inputs)
-    model = build_model(config, view_specs(config, inputs), rngs=rngs, learned=objective.learned)
+    specs = view_specs(config, inputs)
+    model = build_model(config, specs, rngs=rngs, learned=objective.learned)
     check_parts(objective, model)
-    model.heads = nnx.Dict(_layers(config, objective, model, rngs))
+    shapes = {modality: spec.shape for modality, spec in specs.items()}
+    model.heads = nnx.Dict(_layers(config, objective, model, shapes, rngs))
     return model
 
 
-def _layers(config: ConfigDict, objective: Objective, model: Model, rngs: nnx.Rngs) -> dict[str, Any]:
+def _layers(
+    config: ConfigDict, objective: Objective, model: Model, shapes: Mapping[str, tuple[int, ...]], rngs: nnx.Rngs
+) -> dict[str, Any]:
     """Return the layers of terms: shared layers by their own name, all others by term and name.
 
     Raises:
@@ -56,7 +60,8 @@ def _layers(config: ConfigDict, objective: Objective, model: Model, rngs: nnx.Rn
 
     layers: dict[str, Any] = {}
     for index, (key, term) in enumerate(objective.terms.items()):
-        layer_input = LayerInput(sizes=_sizes(objective, term, model), norm=norm, rngs=rngs, dtype=dtype)
+        sizes = _sizes(objective, term, model, shapes)
+        layer_input = LayerInput(sizes=sizes, norm=norm, rngs=rngs, dtype=dtype)
         own: dict[str, nnx.Module] = {}
         for name, layer in term.layers.items():
             if layer.name in layers:
@@ -71,14 +76,16 @@ def _layers(config: ConfigDict, objective: Objective, model: Model, rngs: nnx.Rn
     return layers
 
 
-def _sizes(objective: Objective, term: Term, model: Model) -> tuple[Sizes, ...]:
+def _sizes(objective: Objective, term: Term, model: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Sizes, ...]:
     sizes = []
     for text, read in zip(term.between, term.reads, strict=True):
-        encoder = model.encoders[objective.modalities[read.view]]
+        modality = objective.modalities[read.view]
+        encoder = model.encoders[modality]
         width = encoder.out_local_features if read.local else encoder.out_features
         if read.projected and term.outputs:
             width = model.projectors[objective.key(text)].out_features
-        sizes.append(Sizes(pooled=encoder.out_features, local=encoder.out_local_features, embedding=width))
+        widths = {"pooled": encoder.out_features, "local": encoder.out_local_features, "embedding": width}
+        sizes.append(Sizes(**widths, view=shapes.get(modality, ())))
     return tuple(sizes)
 
 
@@ -103,6 +110,25 @@ def check_parts(objective: Objective, model: Model) -> None:
                 keys = sorted(getattr(model, part))
                 listed = ", ".join(keys) or "no keys"
                 check(key in keys, f"{path}: {text!r} needs {key!r} in config.{part}, which has {listed}; add it.")
+
+
+def cautions(objective: Objective, model: Model, rows: int) -> tuple[str, ...]:
+    """Return what the terms say about a batch of so many rows, a sentence each.
+
+    Raises:
+      UserError: naming the key: the loss of a term has no meaning in such a batch.
+    """
+    sentences = []
+    for index, (key, term) in enumerate(objective.terms.items()):
+        if term.caution is None:
+            continue
+        try:
+            sentence = term.caution(rows, [size.embedding for size in _sizes(objective, term, model, {})])
+        except ValueError as error:
+            raise UserError(f"config.objective.{index}: {error}.") from error
+        if sentence:
+            sentences.append(f"{objective.names[key]}: {sentence}")
+    return tuple(sentences)
 
 
 def layers_of(model: Model, objective: Objective, key: str) -> Layers:

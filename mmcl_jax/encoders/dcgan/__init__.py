@@ -1,0 +1,1 @@
+"""The encoder of Fedorov et al. and the projection heads behind it."""
