@@ -70,9 +70,12 @@ def test_golden_values_of_the_released_tests_of_estimators() -> None:
     square = jnp.asarray(Uniform(42)(2, 2))
     np.testing.assert_allclose(0.04 * jnp.mean(square**2), 0.0268, atol=6e-5)
     np.testing.assert_allclose(10 * jnp.tanh(square / 10), [[0.88, 0.9125], [0.3827, 0.9564]], atol=6e-5)
+    lengths = [jnp.linalg.norm(side, axis=1) for side in (x, y)]
+    cosines = x @ y.T / jnp.outer(*lengths)
+    # The released cosine divides by the lengths of row j of both sides, not of rows i and j.
+    np.testing.assert_allclose(jnp.sum(x @ y.T / lengths[0][None] / lengths[1][None]), 2.8963, atol=6e-5)
     # The linear measure has the mean of the negatives' scores less that of the positives'.
-    cosines = x @ y.T / jnp.outer(jnp.linalg.norm(x, axis=1), jnp.linalg.norm(y, axis=1))
-    for critic, scores, total in (("scaled", x @ y.T / math.sqrt(32), 4.8168), ("cosine", cosines, 2.8963)):
+    for critic, scores, total in (("scaled", x @ y.T / math.sqrt(32), 4.8168), ("cosine", cosines, 2.8962)):
         np.testing.assert_allclose(jnp.sum(scores), total, atol=6e-5)
         term = infomax(between=RR, critic=critic, clip=None, estimator="wasserstein", penalty=0.0)
         np.testing.assert_allclose(term(x, y), total / 2 - jnp.trace(scores), atol=6e-5)
