@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -69,6 +69,8 @@ class Term:
       stream: name of the random stream; terms with the same stream draw the same numbers. By default each term has its
         own stream.
       unexplained: what the loss reads that neither a model nor plain views have, such as masked cells; "" for nothing.
+      caution: returns a sentence for the log about a batch of so many rows, for embeddings of these widths, "" for
+        none; raises `ValueError` if the loss has no meaning in such a batch. None for a loss that any batch suits.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Term:
     queue: int = 0
     stream: str = ""
     unexplained: str = ""
+    caution: Callable[[int, Sequence[int]], str] | None = None
 
     def __post_init__(self) -> None:
         if (self.choose is None) != (self.each_pair is None):

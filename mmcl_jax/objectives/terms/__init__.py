@@ -12,6 +12,7 @@ from mmcl_jax.objectives.terms.nt_xent import nt_xent as nt_xent
 from mmcl_jax.objectives.terms.siglip import siglip as siglip
 from mmcl_jax.objectives.terms.supcon import supcon as supcon
 from mmcl_jax.objectives.terms.supervised import supervised as supervised
+from mmcl_jax.objectives.terms.taxonomy.cca import cca as cca
 from mmcl_jax.objectives.terms.taxonomy.infomax import infomax as infomax
 from mmcl_jax.objectives.terms.taxonomy.reconstruction import reconstruction as reconstruction
 from mmcl_jax.objectives.terms.vicreg import vicreg as vicreg
