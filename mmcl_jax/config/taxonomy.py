@@ -170,7 +170,7 @@ _MNIST_SVHN = Taxonomy(
 )
 _OASIS = Taxonomy(
     modalities=("t1", "falff"),
-    views_of={name: functools.partial(view, "resized_volume") for name in ("t1", "falff")},
+    views_of={name: functools.partial(view, "scan") for name in ("t1", "falff")},
     label="diagnosis",
     epochs=200,
     balanced=True,
@@ -184,7 +184,13 @@ _PRESETS: Mapping[str, Taxonomy] = {
     "oasis": _OASIS,
     "two_view_mnist_small": dataclasses.replace(_TWO_VIEW_MNIST, epochs=8),
     "mnist_svhn_small": dataclasses.replace(_MNIST_SVHN, epochs=2),
-    "oasis_small": dataclasses.replace(_OASIS, width=16, batch_size=32, epochs=20),
+    "oasis_small": dataclasses.replace(
+        _OASIS,
+        views_of={name: functools.partial(view, "scan", pad=4) for name in _OASIS.modalities},
+        width=16,
+        batch_size=32,
+        epochs=20,
+    ),
 }
 
 
