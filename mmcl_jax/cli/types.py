@@ -91,6 +91,18 @@ def checkpoint(text: str) -> int | Literal["latest", "best"]:
     return int(text)
 
 
+def checkpoints(text: str) -> tuple[int | str, ...]:
+    """Read comma-separated checkpoints: `latest`, `best`, `kept` or steps."""
+    return tuple("kept" if part == "kept" else checkpoint(part) for part in text.split(","))
+
+
+def natural(text: str) -> int:
+    """Read a whole number from 0 on."""
+    if text != "0" and not _is_count(text):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a whole number such as 0 or 100")
+    return int(text)
+
+
 def positive(text: str) -> float:
     """Read a number above 0."""
     numbers = _numbers(text)

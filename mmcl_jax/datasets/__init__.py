@@ -16,6 +16,7 @@ from mmcl_jax.datasets.fundus.recipe import fundus
 from mmcl_jax.datasets.measured import measured
 from mmcl_jax.datasets.membranes import membranes
 from mmcl_jax.datasets.multabench.recipe import multabench
+from mmcl_jax.datasets.oasis.recipe import oasis
 from mmcl_jax.datasets.tfds import tfds_images
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.recipe import Recipe, Step
@@ -34,6 +35,7 @@ RECIPES.register("fundus")(fundus)
 RECIPES.register("aptos")(aptos)
 RECIPES.register("rfmid")(rfmid)
 RECIPES.register("palm")(palm)
+RECIPES.register("oasis")(oasis)
 
 
 def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe:

@@ -10,6 +10,7 @@ import numpy as np
 from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check_name
+from mmcl_jax.evaluation.heads.encoded import IDS
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.explain.columns import Columns
@@ -96,6 +97,11 @@ class Subject:
     def inputs(self, name: str, split: str | None = None) -> Any:
         """Return all rows of a split (by default the explained one) in the form that the encoder of an input reads."""
         return self.source.inputs(self.store, split or self.options.split, name)
+
+    def taken(self, names: Sequence[str], indices: np.ndarray, split: str | None = None) -> dict[str, np.ndarray]:
+        """Return rows of these inputs, by name, and the `id` of each row, of a split (by default the explained one)."""
+        rows = {name: np.asarray(self.inputs(name, split)[indices]) for name in names}
+        return {**rows, IDS: self.source.ids(self.store, split or self.options.split)[indices]}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from mmcl_jax.evaluation.heads.encoded import (
     built,
     encoded,
     plain_spec,
-    view_values,
+    plain_values,
     views_of_inputs,
 )
 from mmcl_jax.evaluation.heads.linear import LinearHead
@@ -93,10 +93,9 @@ class _Program:
     guided: bool
     interpolation: str
 
-    def view(self, rows: Array, fitted: Any) -> Float[Array, "B *space C"]:
+    def view(self, rows: dict[str, Array], fitted: Any) -> Float[Array, "B *space C"]:
         """Return the plain view of stored rows."""
-        keys = jax.random.split(jax.random.key(0), len(rows))
-        return view_values((self.spec,), {self.input: rows}, keys, {self.input: fitted}, train=False)[self.spec]
+        return plain_values((self.spec,), rows, {self.input: fitted})[self.spec]
 
     def outputs(self, arrays: Any, embedded: Array, context: Any) -> tuple[Float[Array, "B K"], tuple[Array, ...]]:
         """Return the outputs of the head for embedded images, and the stage maps of the encoder.
@@ -122,7 +121,13 @@ class _Program:
         return self.head(arrays["head"], values) * unit + shift, own.stages
 
     def __call__(
-        self, arrays: Any, rows: Array, fitted: Any, context: Any, chosen: Int[Array, "B"], sign: Float[Array, ""]
+        self,
+        arrays: Any,
+        rows: dict[str, Array],
+        fitted: Any,
+        context: Any,
+        chosen: Int[Array, "B"],
+        sign: Float[Array, ""],
     ) -> dict[str, Array]:
         """Return the views, the maps, the index of their stage and, if asked for, the guided maps of rows.
 
@@ -288,11 +293,10 @@ def _blocks(
     fitted = dict(run.inputs.fitted.get(subject.input, {}))
     arrays, fitted = jax.device_put((arrays, fitted), replicated(mesh))
     context = OtherFeatures(subject, model, batch_size=_ROWS)
-    every = subject.inputs(subject.input)
     for first in range(0, len(subject.rows), _ROWS):
         block = slice(first, min(first + _ROWS, len(subject.rows)))
         indices = padded(subject.rows[block], _ROWS)
-        rows = (np.asarray(every[indices]), padded(chosen[block], _ROWS))
+        rows = (subject.taken([subject.input], indices), padded(chosen[block], _ROWS))
         values, outputs = jax.device_put(rows, by_example(mesh))
         result = program(arrays, values, fitted, context(indices, mesh), outputs, jnp.float32(sign))
         yield block, jax.device_get(result)

@@ -20,7 +20,7 @@ from mmcl_jax.evaluation.heads.encoded import (
     encoded,
     features_of,
     plain_spec,
-    view_values,
+    plain_values,
     views_of_inputs,
 )
 from mmcl_jax.evaluation.heads.linear import LinearHead
@@ -138,8 +138,7 @@ class OtherFeatures:
         """Return the "features" of the parts of fusions, and the "pooled" features of other modalities."""
         subject, inputs_of = self._subject, self._subject.source.inputs_of
         pooled = {
-            modality: encode({name: np.asarray(subject.inputs(name)[indices]) for name in inputs_of([modality])})
-            for modality, encode in self._encode.items()
+            modality: encode(subject.taken(inputs_of([modality]), indices)) for modality, encode in self._encode.items()
         }
         features: dict[str, Features] = {}
         for name in sorted(set(inputs_of(self._depends)) - {subject.input}):
@@ -212,9 +211,7 @@ def chosen_outputs(subject: Subject, head: KeptHead) -> tuple[np.ndarray, str]:
         f"--output: the outputs of the head for {task.label!r} ({task.name}) have no names; leave the option out.",
     )
     if output == "predicted" and isinstance(task, Class):
-        inputs = {
-            name: np.asarray(subject.inputs(name)[subject.rows]) for name in subject.source.inputs_of(subject.reads)
-        }
+        inputs = subject.taken(subject.source.inputs_of(subject.reads), subject.rows)
         return head.outputs(inputs).argmax(axis=1).astype(np.int32), f"the predicted class of {task.label}"
     choices = (*names, "predicted") if isinstance(task, Class) else names
     check_name(output, choices, "--output: the head has no output")
@@ -252,7 +249,7 @@ def part_features(subject: Subject, model: Model, name: str, indices: np.ndarray
     Raises:
       UserError: its rows have several images, of which a fusion of one row takes one.
     """
-    run, rows = subject.source.run, np.asarray(subject.inputs(name)[indices])
+    run, rows = subject.source.run, subject.taken([name], indices)
     spec = plain_spec(run.config, name)
     check(
         run.schema.entries[run.inputs.specs[name].of].pictures == 1,
@@ -266,9 +263,8 @@ def part_features(subject: Subject, model: Model, name: str, indices: np.ndarray
 
 @functools.lru_cache(maxsize=16)
 def _features(graphdef: nnx.GraphDef, name: str, spec: ViewSpec) -> Callable[..., Features]:
-    def features(state: nnx.State, rows: Array, fitted: Any) -> Features:
-        keys = jax.random.split(jax.random.key(0), len(rows))
-        views = view_values((spec,), {name: rows}, keys, {name: fitted}, train=False)
+    def features(state: nnx.State, rows: dict[str, Array], fitted: Any) -> Features:
+        views = plain_values((spec,), rows, {name: fitted})
         return features_of(nnx.merge(graphdef, state).encoders, views, train=False)[spec]
 
     return jax.jit(features)
@@ -283,10 +279,9 @@ def paths(subject: Subject, explained: Explained, baseline: str) -> Iterator[tup
     mesh = local_mesh(size)
     start = jax.device_put(explained.embedded.baseline(baseline, mesh, size=size), replicated(mesh))
     arrays = jax.device_put(explained.arrays, replicated(mesh))
-    every = subject.inputs(subject.input)
     for first in range(0, len(subject.rows), size):
         block = slice(first, min(first + size, len(subject.rows)))
         indices = padded(subject.rows[block], size)
-        flat, rest = explained.embedded(every[indices], mesh)
+        flat, rest = explained.embedded(subject.taken([subject.input], indices), mesh)
         context = {**explained.context(indices, mesh), "rest": rest}
         yield block, Path(explained.function, arrays, flat, start, context, explained.extra)

@@ -77,7 +77,7 @@ def prepare(
     rows = gathered.rows
     with _claimed(partial, _identity(request, recipe, gathered)):
         pixels: dict[str, Pixels] = {}
-        for source in image_sources(request, recipe, gathered.join):
+        for source in image_sources(request, recipe, gathered.join, like.schema if like else None):
             of = pixels.get(source.of)
             pixels[source.name] = decode_rows(
                 source, request, rows, quarantine, partial, of=of, engine=engine, progress=progress
@@ -191,7 +191,7 @@ def _identity(request: Request, recipe: Recipe | None, gathered: GatheredEntries
         contents["tables"] = [frame.hash_rows().to_list() for frame in in_memory.values()]
     for source in (*request.entries.values(), *request.targets.values()):
         for path in source.read_files():
-            if path not in in_memory:
+            if path not in in_memory and path.exists():  # a missing file is named where it is read
                 stat = path.stat()
                 contents[str(path)] = [stat.st_size, stat.st_mtime_ns]
     digest = hashlib.sha256(repr(contents).encode())

@@ -27,6 +27,7 @@ from mmcl_jax.reproduce.spec import TableRow
 from mmcl_jax.training.build import build_experiment, fit_inputs
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.validate import check_config
+from mmcl_jax.views import asked_of_volumes
 
 _FINETUNE_BATCH = 512  # rows
 _RESERVED = {
@@ -108,7 +109,8 @@ def check_configs(configs: Mapping[str, ConfigDict], store: Store) -> None:
     for key, config in configs.items():
         try:
             check_config(config)
-            inputs = repr([to_plain(config.inputs), asked_of_tables(config), config.cohort, config.fold])
+            asked = asked_of_tables(config), asked_of_volumes(config.views)
+            inputs = repr([to_plain(config.inputs), *asked, config.cohort, config.fold])
             if inputs not in fitted:
                 fitted[inputs] = fit_inputs(config, store)
             build_experiment(config, store, inputs=fitted[inputs])

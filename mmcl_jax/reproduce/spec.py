@@ -144,11 +144,13 @@ class Contrast:
       label: in words.
       weights: `(row, column, weight)` of every cell.
       published: what the paper reports for it, by target: points of percent, or a relative improvement in percent.
+      margin: what is added to the sum, in its unit: with 3 points, a difference above -3 is above 0.
     """
 
     label: str
     weights: tuple[tuple[str, str, float], ...]
     published: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    margin: float = 0.0
 
     @property
     def rows(self) -> set[str]:

@@ -36,7 +36,7 @@ from mmcl_jax.training.state.groups import check_groups
 from mmcl_jax.training.state.model import cautions, trained_model
 from mmcl_jax.training.state.train_state import Arrays, TrainState, initial_state, split_model
 from mmcl_jax.training.validate import check_config, check_control, check_split
-from mmcl_jax.views import VIEWS, View
+from mmcl_jax.views import VIEWS, View, asked_of_volumes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,14 @@ def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
 
 
 def _fit(config: ConfigDict, store: Store, take: np.ndarray | None) -> Inputs:
-    return Inputs.fit(config.inputs, store, take, fold=config.fold, encoders=asked_of_tables(config))
+    return Inputs.fit(
+        config.inputs,
+        store,
+        take,
+        fold=config.fold,
+        encoders=asked_of_tables(config),
+        views=asked_of_volumes(config.views),
+    )
 
 
 def build_sampler(config: ConfigDict, store: Store, take: np.ndarray | None) -> Sampler:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,8 @@ from jaxtyping import Array, Bool, Float, Int, Key, Shaped, UInt32
 
 from mmcl_jax.arrays import ArrayError, ArrayLike, as_array, zero_absent
 from mmcl_jax.data.inputs import InputSpec
+from mmcl_jax.data.kinds.intensity import PERCENTILES, IntensityFit
+from mmcl_jax.errors import check
 from mmcl_jax.registry import Registry
 from mmcl_jax.views.randomness import example_keys, plain_keys
 
@@ -56,6 +59,7 @@ class View:
       draws: whether `apply` takes values from training rows, `fitted["population"]`.
       hides: whether `apply` writes NaN into cells of a table, which the input's encoder has to replace.
       population: the number of training rows to draw from; None for all, see `data.population`.
+      fits: what is fitted on the training volumes for the view, see `data.kinds.intensity`; None for nothing.
     """
 
     modality: str
@@ -67,6 +71,7 @@ class View:
     draws: bool = False
     hides: bool = False
     population: int | None = None
+    fits: IntensityFit | None = None
 
     def __call__(
         self,
@@ -167,6 +172,27 @@ def apply_views(
     return viewed
 
 
+def asked_of_volumes(specs: Mapping[str, Any]) -> dict[str, IntensityFit]:
+    """Return what the views of `config.views` ask to be fitted on the training volumes, by modality.
+
+    Raises:
+      UserError: naming the key: two views of a modality ask for different landmarks or masks, or an option of a view is
+        unknown, ill-typed or out of range.
+    """
+    asked: dict[str, IntensityFit] = {}
+    for name, spec in sorted(specs.items()):
+        view = VIEWS.build(spec, f"config.views.{name}")
+        if view.fits is None:
+            continue
+        first = asked.setdefault(view.modality, view.fits)
+        check(
+            first == view.fits,
+            f"config.views.{name}: histogram is {view.fits.landmarks!r} and mask {view.fits.mask}, and in another view "
+            f"of {view.modality!r} {first.landmarks!r} and {first.mask}; give both views the same.",
+        )
+    return asked
+
+
 def view_shape(view: View, spec: InputSpec) -> tuple[int, ...]:
     """Return the shape of the view of one example of an input.
 
@@ -178,4 +204,7 @@ def view_shape(view: View, spec: InputSpec) -> tuple[int, ...]:
     scale = jax.ShapeDtypeStruct(spec.shape, jnp.float32)
     tokens, unknown = jax.ShapeDtypeStruct(spec.widths, bool), jax.ShapeDtypeStruct((), jnp.int32)
     fitted = {"mean": scale, "std": scale, "tokens": tokens, "unknown": unknown}
+    if spec.kind == "volume":
+        fitted["landmarks"] = jax.ShapeDtypeStruct((spec.shape[-1], len(PERCENTILES)), jnp.float32)
+        fitted["mask"] = jax.ShapeDtypeStruct(spec.shape[-4:-1], bool)
     return jax.eval_shape(lambda *arguments: view.plain(*arguments).values, rows, keys, fitted).shape[1:]

@@ -18,9 +18,9 @@ from mmcl_jax.evaluation.heads.encoded import (
     Encoders,
     FeatureEncoder,
     ViewSpec,
+    beside,
     built,
     image_axes,
-    presence_of,
     views_of_inputs,
 )
 from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
@@ -275,9 +275,9 @@ def _folded(trained: Trained) -> Trained:
 
 
 def _only(inputs: tuple[str, ...], examples: Examples) -> Examples:
-    """Return the examples with these inputs, and which rows have them where the examples say so."""
+    """Return the examples with these inputs, and what goes beside them."""
     rows = {name: examples.inputs[name] for name in inputs}
-    return Examples(rows | presence_of(examples.inputs, inputs), np.asarray(examples.targets))
+    return Examples(rows | beside(examples.inputs, inputs), np.asarray(examples.targets))
 
 
 def most_images(inputs: Mapping[str, Any], encoders: Encoders) -> int:
