@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float
 
 from mmcl_jax.encoders.dcgan.layers import channels_of, side_of
 from mmcl_jax.encoders.decoders.base import DECODERS, Decoder
-from mmcl_jax.encoders.operations.enlarge import enlarge
+from mmcl_jax.encoders.operations.halve import enlarge
 
 
 class Biased(nnx.Module):
