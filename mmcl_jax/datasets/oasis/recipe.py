@@ -68,6 +68,8 @@ def oasis(
     """
     check(functional in ("falff", "bold"), f"--dataset.functional={functional} is neither falff nor bold.")
     check(size is None or 4 <= size <= 512, f"--dataset.size={size} is not between 4 and 512.")
+    if functional == "falff" and (tr is not None or tuple(band) != (0.01, 0.1)):
+        raise UserError("--dataset.tr and --dataset.band are for --dataset.functional=bold; leave them out.")
     if brain_mask is not None:
         mask = brain_mask if brain_mask.exists() else root / brain_mask
         check(mask.exists(), f"--dataset.brain_mask: neither {brain_mask} nor {mask} exists.")
@@ -86,8 +88,6 @@ def oasis(
         "sex": Declared(role="label", kind="categorical", categories=("F", "M")),
         "scanner": Declared(role="label", kind="categorical"),
     }
-    if functional == "falff" and (tr is not None or tuple(band) != (0.01, 0.1)):
-        raise UserError("--dataset.tr and --dataset.band are for --dataset.functional=bold; leave them out.")
     series: dict[str, Any] = {} if functional == "falff" else {"derive": "falff", "band": list(band)}
     series |= {} if tr is None or functional == "falff" else {"tr": tr}
     folder = root if scans is None else scans

@@ -18,7 +18,8 @@ class Region:
 
     Attributes:
       name: with the side, such as "hippocampus L".
-      t1: how much of it the full atrophy takes away; below 0 for a ventricle, which grows.
+      t1: how much of it the full atrophy takes away: of the cortex its thickness, of a hippocampus the square of its
+        radius; below 0 for a ventricle, whose radius grows.
       falff: by how much of its value the full atrophy lowers its fALFF.
     """
 
@@ -35,8 +36,8 @@ _DEEP: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] 
     "putamen": ((26.0, 6.0, 2.0), (7.0, 15.0, 9.0)),
 }
 _LOBES = ("frontal", "parietal", "temporal", "occipital", "posterior cingulate")
-_EFFECTS = {"ventricle": (-0.45, 0.0), "hippocampus": (0.55, 0.16), "temporal": (0.45, 0.08)}
-_EFFECTS |= {"posterior cingulate": (0.3, 0.2)}
+_EFFECTS = {"ventricle": (-0.6, 0.0), "hippocampus": (0.75, 0.06), "temporal": (0.6, 0.03)}
+_EFFECTS |= {"posterior cingulate": (0.5, 0.06)}
 REGIONS: tuple[Region, ...] = (
     *(Region(f"{name} {side}", *_EFFECTS.get(name, (0.0, 0.0))) for name in (*_DEEP, *_LOBES) for side in "LR"),
     Region("cerebellum"),

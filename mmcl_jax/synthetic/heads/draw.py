@@ -8,9 +8,9 @@ from scipy import ndimage
 from mmcl_jax.synthetic.heads.anatomy import FIELD_MM, REGIONS, Tissues, coarse_field, fine
 
 _T1 = {"grey": 0.56, "white": 0.92, "csf": 0.16, "scalp": 0.75}  # relative intensities
-_FALFF = {"grey": 0.58, "white": 0.36, "csf": 0.3}
+_FALFF = {"grey": 0.58, "white": 0.36, "csf": 0.36}
 # Of fALFF: what differs between subjects, between scans, and between voxels.
-_TRAIT, _STATE, _NOISE = 0.04, 0.05, 0.03
+_TRAIT, _STATE, _NOISE = 0.06, 0.1, 0.06
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
