@@ -5,10 +5,11 @@ from typing import get_args
 from mmcl_jax.config import RetinaData, data_names
 from mmcl_jax.errors import check_name
 from mmcl_jax.reproduce.spec import PaperTable
-from mmcl_jax.reproduce.tables import contig, mmcl, mt_cmtm, tip
+from mmcl_jax.reproduce.tables import contig, contig_analyses, mmcl, mt_cmtm, tip
 
 VARIANTS = (*data_names(), *get_args(RetinaData))
-TABLES = {table.name: table for table in (*mmcl.TABLES, *mt_cmtm.TABLES, *tip.TABLES, *contig.TABLES)}
+_BY_FILE = (mmcl.TABLES, mt_cmtm.TABLES, tip.TABLES, contig.TABLES, contig_analyses.TABLES)
+TABLES = {table.name: table for tables in _BY_FILE for table in tables}
 
 
 def find(name: str) -> PaperTable:
