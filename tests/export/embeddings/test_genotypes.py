@@ -1,5 +1,6 @@
 """Genotypes are embedded from new files as from the store, also where a file counts the other allele."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import mmcl_jax as mj
 from mmcl_jax.config import encoder, experiment, input, projector, term, view
 from mmcl_jax.errors import UserError
 from mmcl_jax.genotypes import MISSING_CALL, Variants, write_bed
+from mmcl_jax.prepare.entries.variants import read_variants
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.runs.run import Run
@@ -73,7 +75,17 @@ def test_new_genotypes_are_embedded_as_those_of_the_store_by_the_run_alone(folde
     np.testing.assert_array_equal(found["features"].to_numpy(), stored["features"].to_numpy())
 
 
+def test_an_export_says_which_allele_of_each_variant_is_counted(folder: Path, run: Run) -> None:
+    mj.export(run, out=folder / "export", format="safetensors", input="snp")
+    card = json.loads((folder / "export" / "card.json").read_text())["preprocessing"]["snp"]
+    variants = read_variants(folder / "export" / card["variants"], "")
+    for name in ("id", "counted", "other", "chromosome", "position"):
+        assert getattr(variants, name).tolist() == getattr(drawn.variants(9), name).tolist()
+    assert (folder / "export" / card["names"]).read_text().split() == drawn.variants(9).id.tolist()
+    assert "`snp.variants.tsv`: The variants, with both alleles" in (folder / "export" / "README.md").read_text()
+
+
 def test_a_genotype_file_that_lacks_a_variant_of_the_run_is_refused(folder: Path, run: Run) -> None:
-    drawn.bed(folder / "fewer.bed", CALLS[:, :8], names=PEOPLE)
+    drawn.bed(folder / "fewer.bed", np.ascontiguousarray(CALLS[:, :8]), names=PEOPLE)
     with pytest.raises(UserError, match=r"the files lack 1 variant that .* has: 'rs1_8'"):
         mj.embed(run, request=request_of(folder, "fewer.bed"), out=folder / "no.parquet", input="snp")
