@@ -181,11 +181,11 @@ def test_columns_of_noise_that_a_view_adds_are_explained_behind_the_features(sto
     config.objective = (term("clip", between=("image", "scores"), **TRAINED),)
     noisy = Run.begin(tmp_path / "run", config, store, Inputs.fit(config.inputs, store))
     found = explained(noisy, tmp_path / "out", inputs=("scores",), steps=4)["scores"]
-    columns, features = found.about["columns"], store.names("scores")
-    assert [column["name"] for column in columns] == [*features, "noise 1", "noise 2", "noise 3"]
+    columns, width = found.about["columns"], store.schema.entries["scores"].shape[0]
+    assert [column["name"] for column in columns][width:] == ["noise 1", "noise 2", "noise 3"]
     assert [column["group"] for column in columns][-3:] == ["noise"] * 3
     values = np.stack(found.attributions()["attributions"].drop_nulls().to_list())
-    assert values.shape[1] == len(features) + 3
+    assert values.shape[1] == width + 3
     np.testing.assert_allclose(np.abs(values).mean(axis=0), [column["importance"] for column in columns], rtol=1e-4)
     assert np.abs(values[:, -3:]).max() > 0  # the plain view draws noise, keyed by the row
 

@@ -22,6 +22,7 @@ from mmcl_jax.reproduce.plan import Evaluation
 from mmcl_jax.reproduce.spec import FALSE, INFLATION, PLANTED, REGIONS
 from mmcl_jax.training.runs.run import Run
 
+_EYE = r"left/[^/]*_0_0$"  # the keys of left eyes at the first visit, as the recipe `fundus` names them
 _COVARIATES = ("sex", "age")
 _COMPONENTS = 15  # of the genotypes, as in ContIG
 SETTINGS = Settings()
@@ -30,7 +31,7 @@ SETTINGS = Settings()
 def associated(evaluation: Evaluation, run: Run, store: Store, raw: Raw) -> tuple[Score, dict[str, Any]]:
     """Return what the study of a run's embeddings finds.
 
-    As in ContIG (Taleb et al., CVPR 2022, Section 4.2.5), the embeddings of one eye of every person become ten
+    As in ContIG (Taleb et al., CVPR 2022, Section 4.2.5), the embeddings of the left eye of every person become ten
     principal components, sex, age and 15 genetic components are taken out, and every variant is tested (see
     `mmcl gwas`).
 
@@ -44,7 +45,7 @@ def associated(evaluation: Evaluation, run: Run, store: Store, raw: Raw) -> tupl
       UserError: the run was trained on some of them, or files have no person in common.
     """
     embedded = embedded_people(
-        run, store, split="all", select=None, person=PERSON, input=evaluation.input, allow_overlap=False,
+        run, store, split="all", select=_EYE, person=PERSON, input=evaluation.input, allow_overlap=False,
         untrained=bool(evaluation.row.baseline),
     )  # fmt: skip
     genotypes = open_genotypes(raw.genotypes, where="--raw")

@@ -96,7 +96,7 @@ _STUDY_CLAIMS = (
     ),
 )
 _STUDY_NOTE = (
-    "One eye of every person of a cohort that no run has seen is embedded, and ten principal components are tested "
+    "The left eyes of people whom no run has seen are embedded, and ten principal components are tested "
     "with all variants (mmcl gwas): sex, age and 15 computed genetic components are taken out, p-values are corrected "
     "for ten components, and variants with p <= 5e-8 make regions. A planted variant is found if a region holds it or "
     "a variant in linkage with it (r2 of at least .05); a region without one is false. The inflation is that of all "
