@@ -46,6 +46,7 @@ def explain_run(
     head_name: str = "",
     groups: Path | None = None,
     command: str = "",
+    untrained: bool = False,
 ) -> list[Explanation]:
     """Explain a run, or a kept head of it, by every method and input; write a folder for each, and return them.
 
@@ -60,12 +61,13 @@ def explain_run(
       head_name: the name of its folder.
       groups: a file with groups of columns; None for the tags of the store.
       command: that makes the explanations, for `explanation.json`.
+      untrained: whether the run is explained as it was before its training; without a head.
 
     Raises:
       UserError: an option is unknown or out of range, the method does not take the input, or no row has the input.
     """
     _check_options(options)
-    source = Source("run", run) if head is None else head.source
+    source = Source("random" if untrained else "run", run) if head is None else head.source
     source = dataclasses.replace(source, run=in_float32(source.run), _cache={})
     if head is not None:
         head = dataclasses.replace(head, source=source)
