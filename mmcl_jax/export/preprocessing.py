@@ -1,19 +1,25 @@
 """The preprocessing of an export's inputs: a description for the card, and the fitted arrays."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmcl_jax.data.format.format3 import LIKE, names_file
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.encoders import view_specs
 from mmcl_jax.evaluation.heads.encoded import plain_spec
+from mmcl_jax.export.formats import Written
 from mmcl_jax.export.release import Release
+from mmcl_jax.prepare.entries.variants import variants_file
 from mmcl_jax.training.runs.run import read_origin
 
 ARRAYS = "preprocessing.safetensors"
 _DIVIDE_BY = {"uint8": 255, "uint16": 65535, "float16": 1}
 _RESIZE = "linear at half-pixel centres, not antialiased, edge pixels repeated"
+_FEATURES = {"names": "The names of the features", "variants": "The variants, with both alleles and the counted one,"}
 # What the request of a store says about its pictures.
 _PICTURES = ("channels", "image_size", "resize", "antialias", "aspect", "transparent", "intensity", "nan", "bits")
 
@@ -23,7 +29,8 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
 
     Every kind has `kind`, `view` (its name) and the `shape` of one stored row, or of one image where rows have several
     `images`. An image or volume has its `dtype`, the number to `divide_by` and the `size` that it is resized to; a
-    table has its columns with their fitted statistics.
+    table has its columns with their fitted statistics. A vector may have a file with the `names` of its features, and
+    genotypes with the `variants`: chromosome, position, id, the counted allele and the other one.
     """
     run = release.run
     spec, view = run.inputs.specs[name], plain_spec(run.config, name)
@@ -52,7 +59,30 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
         encoding = run.inputs.tables[name]
         policies = {"missing": encoding.missing, "outside": encoding.outside}
         return {**card, **policies, "missing_words": run.declaration.missing, "columns": table_columns(encoding)}
-    return card
+    return {**card, **{key: path.name for key, path in _features(release, name).items()}}
+
+
+def write_features(release: Release, folder: Path) -> list[Written]:
+    """Write the names of the features of vectors and the variants of genotypes with their alleles, as the run has them.
+
+    Runs of earlier versions have none of these files.
+    """
+    written: dict[str, Written] = {}
+    for name in release.sources:
+        for key, path in _features(release, name).items():
+            shutil.copyfile(path, folder / path.name)
+            about = f"{_FEATURES[key]} of {name!r}, in the order of its numbers."
+            written[path.name] = Written(file=path.name, about=about)
+    return list(written.values())
+
+
+def _features(release: Release, name: str) -> dict[str, Path]:
+    """Return the files of the run that say what the numbers of a vector are."""
+    spec, folder = release.run.inputs.specs[name], release.run.directory / LIKE
+    if spec.kind != "vector":
+        return {}
+    paths = {"names": folder / names_file(spec.of), "variants": folder / variants_file(spec.of)}
+    return {key: path for key, path in paths.items() if path.is_file()}
 
 
 def arrays_of(release: Release) -> dict[str, np.ndarray]:
