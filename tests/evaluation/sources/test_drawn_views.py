@@ -88,10 +88,10 @@ def test_embeddings_of_the_store_and_of_new_rows(run: Run, every: np.ndarray, tm
     store = run.store()
     mj.embed(run.directory, store=store.directory, split="test", input="rotated", out=tmp_path / "stored.parquet")
     stored = pl.read_parquet(tmp_path / "stored.parquet")
-    np.testing.assert_array_equal(np.stack(stored["embedding"].to_numpy()), every)
+    np.testing.assert_array_equal(np.stack(stored["features"].to_numpy()), every)
     pixels = np.random.default_rng(0).integers(0, 256, (ROWS, 16, 16, 1), np.uint8)
     mj.embed(run.directory, images=pixels, input="rotated", out=tmp_path / "new.parquet")
-    new = np.stack(pl.read_parquet(tmp_path / "new.parquet")["embedding"].to_numpy())
+    new = np.stack(pl.read_parquet(tmp_path / "new.parquet")["features"].to_numpy())
     np.testing.assert_array_equal(new[store.lists.id[store.rows_of("test")]], every)
 
 
