@@ -88,6 +88,9 @@ def test_two_view_mnist_has_folds_of_the_training_part_and_a_test_set_apart(idx:
         codes = store.labels("val", fold=fold)["label"]
         assert np.bincount(codes).tolist() == [2] * 10
     assert store.rows_of("val", 0).tolist() == store.rows_of("val").tolist()
+    again = pictures_of(tmp_path / "store")  # a store is a TFDS data set, of which train and test are read
+    assert (again.train, len(again)) == (80, 110)
+    assert "TFDS" in again.source
     images, codes = digits(10, 0)
     train = store.read("train", ["image"])["image"]
     labels = store.labels("train")["label"]
@@ -95,6 +98,7 @@ def test_two_view_mnist_has_folds_of_the_training_part_and_a_test_set_apart(idx:
         number = ids[store.rows_of("train")[row]]
         assert labels[row] == codes[number]
         np.testing.assert_array_equal(train[row], stretched(images[number][None, ..., None])[0])
+        np.testing.assert_array_equal(train[row], again.images[row])
 
 
 def test_an_image_is_stretched_by_its_own_levels_and_resized_as_by_pillow() -> None:

@@ -34,7 +34,7 @@ def mnist_svhn(
     seed: int = 0,
     data_dir: Path | None = None,
 ) -> Made:
-    """Return pairs of an MNIST digit and a house number of the same class (Shi et al. 2019; Fedorov et al., 2021).
+    """Return pairs of an MNIST digit and a house number of the same class (Shi et al., NeurIPS 2019; Fedorov et al.).
 
     The modalities are `mnist` (32 x 32 x 1) and `svhn` (32 x 32 x 3), the label is `digit`. Of every class, the first
     n = min(counts, `most_per_class`) images of both data sets are put into 30 independent random orders, and paired
