@@ -17,6 +17,7 @@ from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.synthetic.heads.anatomy import REGIONS, Head, tissues
 from mmcl_jax.synthetic.heads.generator import generate_oasis
+from tests.docs.blocks import blocks_of
 
 nibabel = pytest.importorskip("nibabel")
 SPLITS = ("train", "val", "test")
@@ -124,6 +125,18 @@ def test_folds_are_those_of_the_files(drawn: Path, store: Store) -> None:
         assert store.rows_of("test", fold).tolist() == store.rows_of("test").tolist()
     again = Store.open(store.directory)
     assert [rows.tolist() for rows in again.folds] == [rows.tolist() for rows in store.folds]
+
+
+def test_the_python_of_the_page(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docs/volumes.md` writes a stored volume as NIfTI."""
+    (tmp_path / "stores").mkdir()
+    (tmp_path / "stores" / "oasis").symlink_to(store.directory)
+    monkeypatch.chdir(tmp_path)
+    (block,) = [one for one in blocks_of(Path("docs/volumes.md")) if "nifti_axes(" in one.text]
+    exec(block.text, {})
+    image = nibabel.load(tmp_path / "t1.nii.gz")
+    np.testing.assert_array_equal(np.asarray(image.dataobj), nifti_axes(store.read("test", ["t1"])["t1"][0]))
+    np.testing.assert_allclose(image.affine, affine_of(store.schema, "t1"))
 
 
 def test_bad_tables_of_folds(copied: Path) -> None:
