@@ -12,10 +12,12 @@ from mmcl_jax.data.affine import affine_of, nifti_axes
 from mmcl_jax.data.store import Store
 from mmcl_jax.datasets.oasis.bids import Scan, paired
 from mmcl_jax.errors import UserError
+from mmcl_jax.prepare.images.falff import falff
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.synthetic.heads.anatomy import REGIONS, Head, tissues
 from mmcl_jax.synthetic.heads.generator import generate_oasis
+from tests.docs.blocks import blocks_of
 
 nibabel = pytest.importorskip("nibabel")
 SPLITS = ("train", "val", "test")
@@ -125,6 +127,18 @@ def test_folds_are_those_of_the_files(drawn: Path, store: Store) -> None:
     assert [rows.tolist() for rows in again.folds] == [rows.tolist() for rows in store.folds]
 
 
+def test_the_python_of_the_page(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docs/volumes.md` writes a stored volume as NIfTI."""
+    (tmp_path / "stores").mkdir()
+    (tmp_path / "stores" / "oasis").symlink_to(store.directory)
+    monkeypatch.chdir(tmp_path)
+    (block,) = [one for one in blocks_of(Path("docs/volumes.md")) if "nifti_axes(" in one.text]
+    exec(block.text, {})
+    image = nibabel.load(tmp_path / "t1.nii.gz")
+    np.testing.assert_array_equal(np.asarray(image.dataobj), nifti_axes(store.read("test", ["t1"])["t1"][0]))
+    np.testing.assert_allclose(image.affine, affine_of(store.schema, "t1"))
+
+
 def test_bad_tables_of_folds(copied: Path) -> None:
     valid, train = copied / "fold_2" / "valid.csv", copied / "fold_2" / "train.csv"
     kept = {path: path.read_text() for path in (valid, train)}
@@ -223,3 +237,26 @@ def test_the_nearest_date() -> None:
         ("a", "h"),
         (None, "i"),
     ]
+
+
+def test_falff_of_the_series_of_a_bids_tree(tmp_path: Path) -> None:
+    """`functional=bold` stores fALFF, with the TR of the option, and of a scan without an image no row."""
+    random, series = np.random.default_rng(0), {}
+    lines = ["participant_id\tdiagnosis\tsex\tage"]
+    for number in range(8):
+        name = f"sub-{number:02d}"
+        lines.append(f"{name}\t{'cognitively normal' if number % 2 else 'AD Dementia'}\tmale\tn/a")
+        for kind, ending, shape in (("anat", "T1w", (4, 4, 4)), ("func", "task-rest_bold", (4, 4, 4, 40))):
+            folder = tmp_path / name / kind
+            folder.mkdir(parents=True)
+            values = random.normal(100, 5, shape).astype(np.float32)
+            nibabel.save(nibabel.Nifti1Image(values, np.diag([6, 6, 6, 1])), folder / f"{name}_{ending}.nii.gz")
+            series[f"{number:02d}-1"] = values
+    (tmp_path / "participants.tsv").write_text("\n".join(lines))
+    recipe = datasets.make("oasis", tmp_path, ["functional=bold", "tr=2.2"])
+    assert set(recipe.rows["diagnosis"]) == {"HC", "AD"}
+    assert set(recipe.rows["sex"]) == {"M"}
+    assert "no age among the files" in [step.what for step in recipe.steps]
+    store = prepare(Request(), tmp_path / "store", recipe=recipe)
+    for key, stored in zip(store.keys("train"), store.read("train", ["falff"])["falff"][:], strict=True):
+        np.testing.assert_array_equal(nifti_axes(stored), falff(series[key], tr=2.2).astype(np.float16))
