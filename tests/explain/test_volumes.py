@@ -215,7 +215,7 @@ def test_an_atlas_of_another_grid_and_other_bad_input_is_one_sentence(run: Run, 
     refused("it is the explained input; choose another", method="canonical", partner="t1")
     refused("there is no input 'flair'", method="canonical", partner="flair")
     refused("the embeddings have 8 directions in common", method="canonical", directions=9)
-    refused("the embedding has the dimensions 0 to 7, and no 8", dimension=8)
+    refused("the embedding has the dimensions 0 to 7, not 8", dimension=8)
     few = store_of(tmp_path / "few", (), train=8)
     refused("8 training rows with t1 and falff cannot give canonical directions", method="canonical", store=few)
 

@@ -1,5 +1,6 @@
 """The method `saliency`: gradients of latent dimensions, or of a head, by the pixels of images and volumes."""
 
+import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
@@ -69,7 +70,7 @@ def explained_gradients(
     draws_of = rows * (1 if noise is None else noise.samples)
     maps = {name: total.reshape(-1, *embedded.space) / draws_of for name, total in sums.items()}
     written = write_maps(subject, folder, maps, image / rows, outputs, title=title, shown="effect")
-    settings: dict[str, Any] = {**explained.settings, "noise": None if noise is None else vars(noise)}
+    settings: dict[str, Any] = {**explained.settings, "noise": None if noise is None else dataclasses.asdict(noise)}
     return Result(
         of=explained.of,
         settings=settings,

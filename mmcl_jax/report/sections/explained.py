@@ -199,8 +199,6 @@ def _pictures(one: Explanation) -> Html | None:
     more = f"{counted(left, 'more picture')} in {one.directory}." if left else ""
     return element(
         "div",
-        element("ul", shown, class_="overlays large" if one.about["kind"] == "volume" else "overlays")
-        if shown
-        else None,
+        element("ul", shown, class_=sheet) if shown else None,
         element("p", more, class_="calm") if more else None,
     )
