@@ -24,10 +24,11 @@ else is shared: the choice of rows, the head, the groups of columns, and the fol
       absolute.npy, signed.npy                of these, saliency and canonical: the means over rows of the absolute
                                               values and of the values, float32 `[K, H, W]` or `[K, D, H, W]` for K
                                               outputs, in the grid of the stored images, 0 where the view does not reach
-      absolute.nii.gz, signed.nii.gz          the same of volumes with an affine, as K volumes in the patient's axes
+      effect.npy                              of saliency and canonical: likewise |gradient x (pixel - training mean)|
+      absolute.nii.gz, ...                    the same of volumes with an affine, as K volumes in the patient's axes
       regions.tsv                             with --atlas: per region its number, name, voxels, density (the mean
-                                              absolute value of a voxel), share (of the sum of absolute values), mean
-                                              (of the values) and, of several outputs, the density of each
+                                              effect, or else absolute value, of a voxel), share (of the sum of them),
+                                              mean (of signed values) and, of several outputs, the density of each
       individual-*.png                        of a loss: the features that raise and lower the loss of a row the most
       guided.npy                              guided Grad-CAM `[N, H, W, C]`, in the size of the view
       attention.npz                           the attention of a fusion: names of `tokens` and their `columns`, `mean`

@@ -75,6 +75,7 @@ class _About(TypedDict):
 
     method: str
     input: str
+    kind: str
     of: str
     step: _Count | None
     split: str

@@ -29,7 +29,8 @@ ENCODERS = ("cnn", "cnn3d", "concat_mlp", "cross_attention", "daft", "genetics_m
             "resnet1d_cbam", "resnet50", "table_mlp", "table_transformer", "text_embedding", "vector_mlp", "vit",
             "vit_base", "vit_small")  # fmt: skip
 PROJECTORS = ("identity", "linear", "mlp", "mlp_norm")
-VIEWS = ("augment", "augment_volume", "resized", "resized_volume", "rows", "scarf", "tokens", "vector", "vector_scarf")
+VIEWS = ("augment", "augment_volume", "resized", "resized_volume", "rows", "scan", "scarf", "tokens", "vector",
+         "vector_scarf")  # fmt: skip
 
 _USAGE = """With PyTorch and safetensors alone:
 

@@ -4,21 +4,26 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 _GAP = 2  # pixels between slices, after they are enlarged
-PLANES = ("axial", "coronal", "sagittal")
 
 
-def three_slices(volume: Shaped[np.ndarray, "D H W *C"], at: tuple[int, int, int] | None = None) -> list[np.ndarray]:
+def three_slices(
+    volume: Shaped[np.ndarray, "D H W *C"], at: tuple[int, int, int] | None = None, *, upwards: bool
+) -> list[np.ndarray]:
     """Return the slices across depth, height and width through a voxel, by default the middle one.
 
-    They are turned upside down, since a volume in RAS+ begins at the bottom and at the back: the head's top and front
-    are at the top of the slices, and its right at their right.
+    Args:
+      volume: the voxels, maybe with channels.
+      at: the voxel.
+      upwards: whether slices are turned upside down, for volumes in RAS+, which begin at the bottom and at the back:
+        the head's top and front are then at the top of the slices, and its right at their right.
 
     Example:
-      >>> [part.shape for part in three_slices(np.zeros((2, 3, 4)))]
+      >>> [part.shape for part in three_slices(np.zeros((2, 3, 4)), upwards=True)]
       [(3, 4), (2, 4), (2, 3)]
     """
     depth, height, width = (length // 2 for length in volume.shape[:3]) if at is None else at
-    return [part[::-1] for part in (volume[depth], volume[:, height], volume[:, :, width])]
+    parts = [volume[depth], volume[:, height], volume[:, :, width]]
+    return [part[::-1] for part in parts] if upwards else parts
 
 
 def side_by_side(parts: list[np.ndarray], *, scale: int = 1, gap: int = _GAP) -> np.ndarray:
@@ -38,6 +43,20 @@ def side_by_side(parts: list[np.ndarray], *, scale: int = 1, gap: int = _GAP) ->
         padding = [(above, tallest - large.shape[0] - above), (before, 0), *[(0, 0)] * (part.ndim - 2)]
         placed.append(np.pad(large, padding))
     return np.concatenate(placed, axis=1)
+
+
+def in_a_square(parts: list[np.ndarray]) -> np.ndarray:
+    """Return three slices as one picture of about equal sides: the first two above, the third below the first.
+
+    Example:
+      >>> in_a_square(three_slices(np.ones((4, 6, 5)), upwards=True)).shape
+      (12, 12)
+    """
+    above = side_by_side(parts[:2])
+    rest = [(0, 0)] * (above.ndim - 2)
+    below = np.pad(parts[2], [(_GAP, 0), (0, max(0, above.shape[1] - parts[2].shape[1])), *rest])
+    above = np.pad(above, [(0, 0), (0, below.shape[1] - above.shape[1]), *rest])
+    return np.concatenate([above, below])
 
 
 def in_grey(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

@@ -9,6 +9,7 @@ from mmcl_jax.explain.attributed import Attributed, attributed, chosen_steps, no
 from mmcl_jax.explain.base import Result, Subject
 from mmcl_jax.explain.outputs import Explained, paths
 from mmcl_jax.explain.pictures.overlays import write_overlays
+from mmcl_jax.explain.pictures.stored import is_turned
 from mmcl_jax.explain.pictures.whole import write_maps
 from mmcl_jax.explain.result import ATTRIBUTIONS
 from mmcl_jax.files import reserve
@@ -83,7 +84,7 @@ def explained_pixels(subject: Subject, explained: Explained, folder: Path, *, ti
         of=explained.of,
         settings={"baseline": options.baseline, "steps": steps, **explained.settings},
         columns=written.columns,
-        pictures=[*written.pictures, *write_overlays(folder, shown, titles)],
+        pictures=[*written.pictures, *write_overlays(folder, shown, titles, upwards=is_turned(subject))],
         details={
             **written.details,
             "completeness": {

@@ -31,20 +31,18 @@ class Atlas:
     labels: Int[np.ndarray, "D H W"]
     names: dict[int, str]
 
-    def table(
-        self, absolute: Float[np.ndarray, "K D H W"], signed: Float[np.ndarray, "K D H W"]
-    ) -> list[dict[str, Any]]:
+    def table(self, maps: Float[np.ndarray, "K D H W"], signed: Float[np.ndarray, "K D H W"]) -> list[dict[str, Any]]:
         """Return what lies in every region, the densest first.
 
-        Every row has the `region`, its `name` and `voxels`; `density`, the mean of the absolute maps over the voxels
-        and the K maps; `share`, the part of the absolute maps that is inside; `mean`, the mean of the signed maps; and
-        `maps`, the density of each map.
+        Every row has the `region`, its `name` and `voxels`; `density`, the mean of the maps, which are not negative,
+        over the voxels and the K maps; `share`, the part of the maps that is inside; `mean`, the mean of the signed
+        maps; and `maps`, the density of each map.
         """
-        total = float(absolute.sum()) or 1.0
+        total = float(maps.sum()) or 1.0
         rows = []
         for number, name in self.names.items():
             inside = self.labels == number
-            part = absolute[:, inside]
+            part = maps[:, inside]
             rows.append(
                 {
                     "region": number,

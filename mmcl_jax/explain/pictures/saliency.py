@@ -1,5 +1,6 @@
 """The method `saliency`: gradients of latent dimensions, or of a head, by the pixels of images and volumes."""
 
+import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
@@ -25,9 +26,13 @@ def saliency(subject: Subject, folder: FilePath) -> Result:
     """Explain every latent dimension, or the outputs of a head, by its gradient by the pixels (Simonyan et al., 2014).
 
     `absolute` is the mean over rows of the absolute gradient, summed over channels, and `signed` that of the gradient.
-    With `--noise-samples`, both are means over draws of noise on the view too (SmoothGrad, Smilkov et al., 2017), as
-    the released code of the taxonomy of Fedorov et al. does for each latent dimension. Maps are in the grid of the
-    stored rows; of volumes, NIfTI files have them, and with `--atlas` a table has their densities by region.
+    The gradient says what an output would react to, also where all rows are alike, and a network that pools reacts to
+    voxels everywhere. So `effect` is the mean of |gradient x (voxel - its mean over the training rows)|, which says
+    what moves the output from row to row; pictures and regions are of it.
+
+    With `--noise-samples`, all are means over draws of noise on the view too (SmoothGrad, Smilkov et al., 2017), as the
+    released code of the taxonomy of Fedorov et al. does for each latent dimension. Maps are in the grid of the stored
+    rows; of volumes, NIfTI files have them, and with `--atlas` a table has their densities by region.
 
     Raises:
       UserError: the head has no such output, or the embedding no such dimension; or the rows have several images.
@@ -47,25 +52,25 @@ def explained_gradients(
     options, embedded = subject.options, explained.embedded
     noise = Noise(options.noise_samples, options.noise_std) if options.noise_samples else None
     shape = embedded.layout.shapes[0]
-    sums = [np.zeros((len(outputs), embedded.width)) for _ in range(2)]
+    sums = {name: np.zeros((len(outputs), embedded.width)) for name in ("absolute", "signed", "effect")}
     image = np.zeros(shape)
     with Bar(f"{title}: rows", len(subject.rows)) as bar:
-        for block, path in paths(subject, explained, "zero"):
+        for block, path in paths(subject, explained, "mean"):
             count = block.stop - block.start
             weight = jnp.asarray((np.arange(len(path.rows)) < count).astype(np.float32))  # not of rows that pad
             ids = jnp.asarray(padded(subject.rows[block], len(path.rows)))
             draws: Iterable[Path] = [path] if noise is None else noise.on(path, ids)
             for draw in draws:
                 for chosen, part in draw.gradients():
-                    for total, found in zip(sums, _summed(part, weight, shape[-1]), strict=True):
-                        total[chosen] += np.asarray(found, np.float64)
+                    for name, found in _summed(part, weight, path.rows - path.baseline[None], shape[-1]).items():
+                        sums[name][chosen] += np.asarray(found, np.float64)
             image += np.asarray(path.rows[:count], np.float64).sum(axis=0).reshape(shape)
             bar.advance(count)
     rows = len(subject.rows)
     draws_of = rows * (1 if noise is None else noise.samples)
-    absolute, signed = (total.reshape(-1, *embedded.space) / draws_of for total in sums)
-    written = write_maps(subject, folder, {"absolute": absolute, "signed": signed}, image / rows, outputs, title=title)
-    settings: dict[str, Any] = {**explained.settings, "noise": None if noise is None else vars(noise)}
+    maps = {name: total.reshape(-1, *embedded.space) / draws_of for name, total in sums.items()}
+    written = write_maps(subject, folder, maps, image / rows, outputs, title=title, shown="effect")
+    settings: dict[str, Any] = {**explained.settings, "noise": None if noise is None else dataclasses.asdict(noise)}
     return Result(
         of=explained.of,
         settings=settings,
@@ -73,16 +78,25 @@ def explained_gradients(
         pictures=written.pictures,
         details={**written.details, "signed": True},
         notes=[
-            f"Maps are means over {counted(rows, 'row')} of the absolute gradients by what the encoder reads.",
+            f"Maps are means over {counted(rows, 'row')}: pictures and regions show the effect, |gradient x (what the "
+            "encoder reads - its mean over the training rows)|; absolute.npy has the absolute gradients.",
             *written.notes,
         ],
     )
 
 
-@functools.partial(jax.jit, static_argnums=2)
+@functools.partial(jax.jit, static_argnums=3)
 def _summed(
-    part: Float[Array, "R k E"], weight: Float[Array, "R"], channels: int
-) -> tuple[Float[Array, "k F"], Float[Array, "k F"]]:
-    """Return the sums over rows of the absolute values and of the values, summed over channels."""
-    weighted = (part * weight[:, None, None]).reshape(*part.shape[:2], -1, channels)
-    return jnp.abs(weighted).sum(axis=(0, 3)), weighted.sum(axis=(0, 3))
+    part: Float[Array, "R k E"], weight: Float[Array, "R"], difference: Float[Array, "R E"], channels: int
+) -> dict[str, Float[Array, "k F"]]:
+    """Return sums over rows: of absolute gradients, of gradients, and of their absolute products with a difference."""
+
+    def of_pixels(values: Float[Array, "R k E"]) -> Float[Array, "k F"]:
+        return values.reshape(*values.shape[:2], -1, channels).sum(axis=(0, 3))
+
+    weighted = part * weight[:, None, None]
+    return {
+        "absolute": of_pixels(jnp.abs(weighted)),
+        "signed": of_pixels(weighted),
+        "effect": of_pixels(jnp.abs(weighted * difference[:, None])),
+    }

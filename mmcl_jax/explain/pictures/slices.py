@@ -32,7 +32,7 @@ def write_slices(
       image: the volume, such as the mean of the explained ones.
       found: the map, not negative, in the grid of the volume.
       title: what the map shows, in words.
-      affine: of the grid, to say where the slices lie in mm.
+      affine: of the grid, to turn the slices upwards and to say where they lie in mm; None without a known grid.
     """
     at = largest(found)
     scale = max(1, -(-_SIDE // max(image.shape)))
@@ -41,16 +41,18 @@ def write_slices(
     grey = in_grey(image.astype(np.float64))[..., None].repeat(3, axis=-1)
     opacity = _OPACITY * heat[..., None]
     hot = grey * (1 - opacity) + colormaps["turbo"](heat)[..., :3] * opacity
-    panels = [side_by_side(three_slices(volume, at), scale=scale) for volume in (grey, hot)]
+    upwards = affine is not None
+    panels = [side_by_side(three_slices(volume, at, upwards=upwards), scale=scale) for volume in (grey, hot)]
     picture = np.concatenate([panels[0], np.zeros((4, *panels[0].shape[1:])), panels[1]])
     Image.fromarray((picture * 255 + 0.5).astype(np.uint8)).save(folder / file)
     where = f"the voxel {', '.join(map(str, at))}"
+    planes = "axial, coronal and sagittal slices" if upwards else "slices across depth, height and width"
     if affine is not None:
         where = ", ".join(f"{value:.3g}" for value in (affine @ np.array([*at[::-1], 1.0]))[:3]) + " mm"
     return Picture(
         file,
-        f"{title}: axial, coronal and sagittal slices through its largest value, at {where}; above the mean of the "
-        "volumes, below the map over it.",
+        f"{title}: {planes} through its largest value, at {where}; above the mean of the volumes, below the map over "
+        "it.",
     )
 
 

@@ -28,6 +28,11 @@ def geometry_of(subject: Subject) -> Float[np.ndarray, "n m"]:
     return np.asarray(seen.geometry[0], np.float64)
 
 
+def is_turned(subject: Subject) -> bool:
+    """Return whether the stored rows are volumes in RAS+, which begin at the bottom and at the back."""
+    return bool(subject.store.schema.entries[subject.spec.of].affine)
+
+
 def in_stored_grid(
     maps: Float[np.ndarray, "K *space"], geometry: Float[np.ndarray, "n m"], shape: tuple[int, ...]
 ) -> Float[np.ndarray, "K *stored"]:

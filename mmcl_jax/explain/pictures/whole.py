@@ -38,21 +38,23 @@ def write_maps(
     outputs: Sequence[str],
     *,
     title: str,
+    shown: str = "absolute",
 ) -> Written:
     """Write maps over all rows in the grid of the stored rows, and the table of regions of an atlas.
 
     Of every name of `maps`, `NAME.npy` has them float32 `[K, H, W]` or `[K, D, H, W]`, and of volumes with an affine
-    `NAME.nii.gz`. Pictures show "absolute", the mean over the outputs in which each output counts alike, and the
-    largest maps of single outputs.
+    `NAME.nii.gz`. Pictures show the mean over the outputs, in which each output counts alike, and the largest maps of
+    single outputs.
 
     Args:
       subject: what was explained.
       folder: of the files.
-      maps: "absolute", the means over rows of absolute values, and "signed", those of the values; in the grid of the
-        view.
+      maps: "absolute", the means over rows of absolute values, "signed", those of the values, and maybe others; in the
+        grid of the view.
       image: the mean of the views.
       outputs: the K names of the outputs.
       title: what was done, in words.
+      shown: name of the maps, not negative, that pictures and regions are of.
     """
     space = subject.spec.shape[-len(image.shape) : -1]
     geometry, notes, files = geometry_of(subject), list[str](), list[str]()
@@ -64,16 +66,16 @@ def write_maps(
             note = write_nifti(subject, folder / f"{name}.nii.gz", values)
             files += [f"{name}.nii.gz"] if note is None else []
             notes += [note] if note is not None and note not in notes else []
-    absolute = stored["absolute"]
-    totals = absolute.reshape(len(absolute), -1).sum(axis=1, dtype=np.float64)
-    rows = [] if subject.atlas is None else subject.atlas.table(stored["absolute"], stored["signed"])
+    found = stored[shown]
+    totals = found.reshape(len(found), -1).sum(axis=1, dtype=np.float64)
+    rows = [] if subject.atlas is None else subject.atlas.table(found, stored["signed"])
     if subject.atlas is not None:
         write_regions(rows, outputs, folder / REGIONS)
         files.append(REGIONS)
     named = [{"name": name, "total": float(total)} for name, total in zip(outputs, totals, strict=True)]
     return Written(
         columns=subject.atlas.ranked(rows) if subject.atlas is not None else (),
-        pictures=_pictures(subject, folder, absolute, totals, _middle(image, geometry, space), outputs, title),
+        pictures=_pictures(subject, folder, found, totals, _middle(image, geometry, space), outputs, title),
         details={"files": files, "outputs": named, "grid": list(space), **({"unit": "region"} if rows else {})},
         notes=notes,
     )
@@ -87,24 +89,24 @@ def _middle(image: np.ndarray, geometry: np.ndarray, space: tuple[int, ...]) -> 
 def _pictures(
     subject: Subject,
     folder: Path,
-    absolute: np.ndarray,
+    maps: np.ndarray,
     totals: np.ndarray,
     image: np.ndarray,
     outputs: Sequence[str],
     title: str,
 ) -> list[Picture]:
-    space = (1,) * (absolute.ndim - 1)
+    space = (1,) * (maps.ndim - 1)
     live = totals > _WORST * max(float(totals.max()), 1e-300)
-    scaled = absolute / np.where(live, totals, 1).reshape(-1, *space)
+    scaled = maps / np.where(live, totals, 1).reshape(-1, *space)
     chosen = [("mean.png", scaled.mean(axis=0), title)]
     if len(outputs) > 1:
         order = np.argsort(-totals, kind="stable")[: min(_SHOWN, subject.options.top)]
         digits = len(str(len(order)))
         for place, at in enumerate(order, 1):
-            chosen.append((f"output-{place:0{digits}d}.png", absolute[at], f"{title}, {outputs[at]}"))
+            chosen.append((f"output-{place:0{digits}d}.png", maps[at], f"{title}, {outputs[at]}"))
     pictures = []
     for file, found, words in chosen:
-        if absolute.ndim == 4:
+        if maps.ndim == 4:
             affine = affine_of(subject.store.schema, subject.spec.of)
             pictures.append(write_slices(folder, file, image.mean(axis=-1), found, title=words, affine=affine))
         else:

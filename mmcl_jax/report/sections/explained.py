@@ -195,9 +195,10 @@ def _pictures(one: Explanation) -> Html | None:
             shown.append(element("li", element("figure", picture(path.read_bytes(), alternative), caption)))
         else:
             left += 1
+    sheet = "overlays large" if one.about["kind"] == "volume" else "overlays"
     more = f"{counted(left, 'more picture')} in {one.directory}." if left else ""
     return element(
         "div",
-        element("ul", shown, class_="overlays") if shown else None,
+        element("ul", shown, class_=sheet) if shown else None,
         element("p", more, class_="calm") if more else None,
     )
