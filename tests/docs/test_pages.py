@@ -73,6 +73,8 @@ NOT_RUN = {
     "mmcl explain --run runs/contig": "tests/explain/test_losses.py explains the loss of several modalities",
     "mmcl evaluate --run runs/contig": "tests/evaluation/protocols/test_confounding.py has such runs",
     "python -m benchmarks.explained_eyes": "trains for minutes; tests/explain/test_truth.py tests its parts",
+    "mmcl similarity --run mmcl_quickstart/runs/digits_mmcl-0 --checkpoint": "tests/evaluation/similarity has epochs",
+    "mmcl similarity --run mmcl_quickstart/runs/digits_mmcl-0 mmcl": "tests/evaluation/similarity has several runs",
     "mmcl gwas": "tests/gwas runs it on drawn genotypes",
     "mmcl report --run runs/mmcl-*": "tests/report compares runs",
     "mmcl --print-completion": "tests/cli/test_completion.py asks a shell",

@@ -65,8 +65,10 @@ def test_a_head_is_trained_as_pytorch_does(momentum: bool, name: Optimizer) -> N
         if step < 24:
             scheduler.step()
     kernel, bias = (np.asarray(jax.device_get(trained.params[name])) for name in ("kernel", "bias"))
-    np.testing.assert_allclose(kernel[:, 0], layer.weight[0].detach().numpy(), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(bias, layer.bias.detach().numpy(), rtol=1e-4, atol=1e-6)
+    # The length of the rectification, a difference of two numbers near 2,000, has four digits in float32 at first.
+    most = {"rtol": 1e-4, "atol": 1e-6} if name == "adam" else {"rtol": 5e-4, "atol": 5e-5}
+    np.testing.assert_allclose(kernel[:, 0], layer.weight[0].detach().numpy(), **most)
+    np.testing.assert_allclose(bias, layer.bias.detach().numpy(), **most)
 
 
 def test_a_cycle_has_defaults_of_its_own() -> None:
