@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from .features import Features
 from .fusions import DAFT, ConcatMLP, CrossAttention, Maximum, Product
-from .images import CNN, ResNet
+from .images import CNN, DCGAN, ResNet
 from .layers import PROJECTORS, Head
 from .preprocessing import TableRows
 from .rows import MLP, GeneticsMLP, TextEmbedding
@@ -27,6 +27,7 @@ ENCODERS: dict[str, Any] = {
     "concat_mlp": ConcatMLP,
     "cross_attention": CrossAttention,
     "daft": DAFT,
+    "dcgan": DCGAN,
     "genetics_mlp": GeneticsMLP,
     "max": Maximum,
     "mul": Product,
@@ -112,7 +113,7 @@ class Export(nn.Module):
                 for name, values in rows.items()
             }
         features = self.encode(modality, rows)
-        found = features.stages[-1].movedim(1, -1) if maps else features.pooled
+        found = features.map() if maps else features.pooled
         return found.unflatten(0, (-1, times)).mean(1) if times > 1 else found
 
     def encode(self, modality: str, inputs: Mapping[str, Tensor]) -> Features:
