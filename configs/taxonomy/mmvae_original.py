@@ -15,10 +15,11 @@ def get_config(data: TaxonomyData = "two_view_mnist") -> ConfigDict:
     """Return the experiment."""
     base = taxonomy(data)
     if data == "oasis":
-        base = dataclasses.replace(base, batch_size=4, epochs=30, samples=30)
+        base = dataclasses.replace(base, batch_size=4)
     elif data != "oasis_small":
-        small = data.endswith("_small")
-        base = dataclasses.replace(base, batch_size=128, **({} if small else {"epochs": 30, "samples": 30}))
+        base = dataclasses.replace(base, batch_size=128)
+    if not data.endswith("_small"):
+        base = dataclasses.replace(base, epochs=30, samples=30)
     config = base.experiment()
     config.inputs = base.inputs()
     config.views = base.views()

@@ -36,7 +36,6 @@ RIVALS = {
 def test_the_loss_falls(name: str, digits_store: Store) -> None:
     """On one batch, again and again, whose views are drawn anew."""
     overrides = [f"data={digits_store.directory}", *COMMON, *RIVALS[name]]
-    overrides += [f"objective.{index}.target=label" for index in range(2)] if name == "supervised" else []
     experiment = build_experiment(load(f"taxonomy/{name}:two_view_mnist", overrides), digits_store, jax.devices()[:1])
     state, batches, constants = begin(experiment, 1)
     losses = walk(compiled(experiment), state, batches * STEPS, constants)

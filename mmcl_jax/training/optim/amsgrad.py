@@ -1,7 +1,5 @@
 """The optimizer `amsgrad`: Adam whose second moment never falls."""
 
-from typing import Any, NamedTuple
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -11,15 +9,6 @@ from mmcl_jax.training.optim.optimizer import OPTIMIZERS, check_adam, scaled_by_
 from mmcl_jax.training.optim.schedules import Schedule
 
 
-class AmsgradState(NamedTuple):
-    """The number of updates, the two moments, and the largest second moment of each parameter so far."""
-
-    count: jax.Array
-    mu: Any
-    nu: Any
-    largest: Any
-
-
 def scale_by_amsgrad(*, b1: float | jax.Array, b2: float, eps: float) -> optax.GradientTransformation:
     """Return the part of AMSGrad that scales by moments, as PyTorch computes it.
 
@@ -27,21 +16,21 @@ def scale_by_amsgrad(*, b1: float | jax.Array, b2: float, eps: float) -> optax.G
     corrected ones, which differs in the first steps.
     """
 
-    def init(params: optax.Params) -> AmsgradState:
+    def init(params: optax.Params) -> optax.ScaleByAmsgradState:
         mu, nu, largest = (jax.tree.map(jnp.zeros_like, params) for _ in range(3))
-        return AmsgradState(jnp.zeros((), jnp.int32), mu, nu, largest)
+        return optax.ScaleByAmsgradState(jnp.zeros((), jnp.int32), mu, nu, largest)
 
     def update(
-        updates: optax.Updates, state: AmsgradState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, AmsgradState]:
+        updates: optax.Updates, state: optax.ScaleByAmsgradState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.ScaleByAmsgradState]:
         del params
         count = optax.safe_increment(state.count)
         mu = optax.tree.update_moment(updates, state.mu, b1, 1)
         nu = optax.tree.update_moment_per_elem_norm(updates, state.nu, b2, 2)
-        largest = jax.tree.map(jnp.maximum, state.largest, nu)
+        largest = jax.tree.map(jnp.maximum, state.nu_max, nu)
         first, second = optax.tree.bias_correction(mu, b1, count), optax.tree.bias_correction(largest, b2, count)
         scaled = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), first, second)
-        return scaled, AmsgradState(count, mu, nu, largest)
+        return scaled, optax.ScaleByAmsgradState(count, mu, nu, largest)
 
     return optax.GradientTransformation(init, update)
 
