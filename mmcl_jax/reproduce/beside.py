@@ -27,7 +27,7 @@ _OTHER = {
     "r2": ("r2",),
     "auroc_macro": ("auroc_micro", "auroc_micro_of_batches"),
     "soft_dice": ("dice",),
-    PLANTED: ("inflation_largest", "inflation_permuted", "variance", "people"),
+    PLANTED: ("inflation_largest", "inflation_permuted", "components", "variance", "people"),
 }
 _FEW = 6  # labels that are shown one by one
 

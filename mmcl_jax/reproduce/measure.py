@@ -12,7 +12,7 @@ from mmcl_jax.reproduce.spec import COLUMNS_USED, COUNTS, FALSE, GLOBAL, INFLATI
 # Of the label, of logarithms, or of variances; all other metrics are shares.
 _IN_UNITS = (
     "mse", "mae", "rmse", "log_loss", "standardised_mse_sum", *COUNTS, INFLATION, "inflation_largest",
-    "inflation_permuted", "people",
+    "inflation_permuted", "people", "components",
 )  # fmt: skip
 _ALONE = (REGIONS, FALSE, INFLATION)  # of which neither more nor less is better by itself
 _SUM = "standardised_mse_sum"
@@ -26,6 +26,7 @@ _NAMES = {
     "inflation_largest": "largest inflation of a component",
     "inflation_permuted": "inflation of a permuted component",
     "variance": "variance in the components",
+    "components": "components tested",
     GLOBAL: "AUROC of planted features",
     LOCAL: "AUROC of planted features, mean over people",
 }

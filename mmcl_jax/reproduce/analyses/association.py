@@ -1,5 +1,6 @@
 """How many of the planted variants a study of association finds in the embeddings of people whom no run has seen."""
 
+import math
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -19,11 +20,12 @@ from mmcl_jax.gwas.people.tables import People, read_people
 from mmcl_jax.gwas.statistics.p_values import inflation
 from mmcl_jax.reproduce.analyses.raw import Raw
 from mmcl_jax.reproduce.plan import Evaluation
-from mmcl_jax.reproduce.spec import FALSE, INFLATION, PLANTED, REGIONS
+from mmcl_jax.reproduce.spec import COUNTS, FALSE, INFLATION, PLANTED, REGIONS
 from mmcl_jax.training.runs.run import Run
 
 _EYE = r"left/[^/]*_0_0$"  # the keys of left eyes at the first visit, as the recipe `fundus` names them
 _COVARIATES = ("sex", "age")
+_ROUNDING = 1e-6  # of float32
 _COMPONENTS = 15  # of the genotypes, as in ContIG
 SETTINGS = Settings()
 
@@ -51,9 +53,14 @@ def associated(evaluation: Evaluation, run: Run, store: Store, raw: Raw) -> tupl
     genotypes = open_genotypes(raw.genotypes, where="--raw")
     cohort = cohort_of(embedded.people, [covariates_of(raw)], genotypes)
     cohort = checked(with_components(checked(cohort), genotypes, chosen_variants(genotypes)[0], _COMPONENTS))
-    phenotypes, shares = phenotypes_of(cohort, components=SETTINGS.components, transform=SETTINGS.transform)
-    with tempfile.TemporaryDirectory() as folder:
-        metrics = counts(find_regions(cohort, phenotypes, genotypes, SETTINGS, Path(folder)), raw.truth)
+    components, share = min(SETTINGS.components, dimensions(cohort.raw.values)), 0.0
+    nothing = dict.fromkeys(COUNTS if raw.truth else (REGIONS,), 0.0)
+    metrics = nothing | dict.fromkeys((INFLATION, "inflation_largest", "inflation_permuted"), math.nan)
+    if components:
+        phenotypes, shares = phenotypes_of(cohort, components=components, transform=SETTINGS.transform)
+        share = float(np.sum(shares))
+        with tempfile.TemporaryDirectory() as folder:
+            metrics = counts(find_regions(cohort, phenotypes, genotypes, SETTINGS, Path(folder)), raw.truth)
     score = Score(
         method=evaluation.row.key,
         seed=run.config.seed,
@@ -62,10 +69,25 @@ def associated(evaluation: Evaluation, run: Run, store: Store, raw: Raw) -> tupl
         label="",
         budget="no labels",
         draw=0,
-        metrics={**metrics, "people": len(phenotypes.ids), "variance": float(np.sum(shares))},
+        metrics={**metrics, "people": len(cohort.raw.ids), "components": components, "variance": share},
         chosen={},
     )
     return score, {}
+
+
+def dimensions(values: np.ndarray) -> int:
+    """Return in how many dimensions embeddings `[N, D]` vary by more than rounding; 0 if all are the same.
+
+    A collapsed encoder has fewer than ten, and then fewer components are tested.
+
+    Example:
+      >>> one = np.random.default_rng(0).normal(size=(20, 1))
+      >>> dimensions(np.zeros((20, 4))), dimensions(np.hstack([one, 2 * one, 1 + 0 * one]))
+      (0, 1)
+    """
+    spread = np.linalg.svd(values - values.mean(axis=0), compute_uv=False)
+    least = max(_ROUNDING * spread[0], _ROUNDING * float(np.abs(values).max()) * math.sqrt(len(values)))
+    return int((spread > least).sum())
 
 
 def covariates_of(raw: Raw) -> People:

@@ -98,10 +98,10 @@ _STUDY_CLAIMS = (
 _STUDY_NOTE = (
     "The left eyes of people whom no run has seen are embedded, and ten principal components are tested "
     "with all variants (mmcl gwas): sex, age and 15 computed genetic components are taken out, p-values are corrected "
-    "for ten components, and variants with p <= 5e-8 make regions. A planted variant is found if a region holds it or "
-    "a variant in linkage with it (r2 of at least .05); a region without one is false. The inflation is that of all "
-    "components together, of variants that are neither planted nor in linkage, and the counts of a method with more "
-    f"than {INFLATED} stand in brackets."
+    "for the components, of which a collapsed encoder has fewer, and variants with p <= 5e-8 make regions. A planted "
+    "variant is found if a region holds it or a variant in linkage with it (r2 of at least .05); a region without one "
+    "is false. The inflation is that of all components together, of variants that are neither planted nor in linkage, "
+    f"and the counts of a method with more than {INFLATED} stand in brackets."
 )
 
 
