@@ -127,6 +127,14 @@ def count(text: str) -> int:
     return numbers[0]
 
 
+def indices(text: str) -> tuple[int, ...]:
+    """Read comma-separated whole numbers from 0."""
+    parts = text.split(",")
+    if not all(part == "0" or _is_count(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a list of whole numbers from 0, such as 0,5")
+    return tuple(int(part) for part in parts)
+
+
 def path(text: str) -> Path | str:
     """Read a path; the address of a folder or file in a bucket, such as s3://bucket/ads, stays a text."""
     if is_address(text):

@@ -202,7 +202,7 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
     with parent.ignore_type():
         parent[last] = value
     if last == "name" and len(parts) > 1:
-        registry = INNER_PARTS[parts[2]] if len(parts) == 4 and parts[2] in INNER_PARTS else PARTS[parts[0]]
+        registry = INNER_PARTS[parts[2]] if len(parts) > 3 and parts[2] in INNER_PARTS else PARTS[parts[0]]
         registry.factory(value, f"config.{key}")
         completed = registry.complete(parent)
         for option in list(parent):

@@ -9,7 +9,18 @@ from typing import Any, Literal
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config.experiment import encoder, experiment, input, optimizer, projector, sampler, schedule, term, view
+from mmcl_jax.config.experiment import (
+    decoder,
+    encoder,
+    experiment,
+    input,
+    optimizer,
+    projector,
+    sampler,
+    schedule,
+    term,
+    view,
+)
 from mmcl_jax.encoders import parse_key
 from mmcl_jax.errors import UserError, check_name
 from mmcl_jax.text import nearest
@@ -19,6 +30,7 @@ TaxonomyData = Literal[
     "two_view_mnist", "mnist_svhn", "oasis", "two_view_mnist_small", "mnist_svhn_small", "oasis_small"
 ]
 EDGES = ("CR", "XX", "CC", "RR")
+FEATURES = 64  # of every encoder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +49,7 @@ class Taxonomy:
       batch_size: samples per step, which are normalised together.
       epochs: passes over the training split.
       balanced: whether batches have equally many samples of every class.
+      samples: of each posterior, in MMVAE; the number is not published.
     """
 
     modalities: tuple[str, ...]
@@ -48,6 +61,7 @@ class Taxonomy:
     batch_size: int = 64
     epochs: int = 50
     balanced: bool = False
+    samples: int = 10
 
     def experiment(self) -> ConfigDict:
         """Return a config with seed, batch, length, optimizer and schedule; inputs, views, models, terms are empty.
@@ -77,11 +91,25 @@ class Taxonomy:
 
     def encoder(self) -> ConfigDict:
         """Return the encoder that all modalities have, each one of its own."""
-        return encoder("dcgan", width=self.width, features=64, local_side=self.local_side)
+        return encoder("dcgan", width=self.width, features=FEATURES, local_side=self.local_side)
 
     def encoders(self, *names: str) -> dict[str, ConfigDict]:
         """Return the encoders of these modalities, all by default."""
         return {name: self.encoder() for name in names or self.modalities}
+
+    def reconstructions(self) -> tuple[ConfigDict, ...]:
+        """Return an autoencoder's term for each modality, whose decoder mirrors the encoder."""
+        decoding = decoder("dcgan", width=self.width)
+        return tuple(term("reconstruction", between=(name,), decoder=decoding) for name in self.modalities)
+
+    def correlations(self) -> tuple[ConfigDict, ...]:
+        """Return a term `cca` on the encoders' features for every two modalities, which counts both orders."""
+        pairs = itertools.combinations(self.modalities, 2)
+        return tuple(term("cca", between=tuple(f"{name}:none" for name in pair)) for pair in pairs)
+
+    def for_correlations(self) -> "Taxonomy":
+        """Return the preset with at least as many rows in a batch as features, which `cca` needs."""
+        return dataclasses.replace(self, batch_size=max(self.batch_size, FEATURES))
 
     def edges(self, union: str, **options: Any) -> tuple[ConfigDict, ...]:
         """Return the terms of a union, such as "CR-XX"; see `edges`."""
@@ -170,7 +198,7 @@ _MNIST_SVHN = Taxonomy(
 )
 _OASIS = Taxonomy(
     modalities=("t1", "falff"),
-    views_of={name: functools.partial(view, "resized_volume") for name in ("t1", "falff")},
+    views_of={name: functools.partial(view, "scan") for name in ("t1", "falff")},
     label="diagnosis",
     epochs=200,
     balanced=True,
@@ -182,9 +210,16 @@ _PRESETS: Mapping[str, Taxonomy] = {
     "two_view_mnist": _TWO_VIEW_MNIST,
     "mnist_svhn": _MNIST_SVHN,
     "oasis": _OASIS,
-    "two_view_mnist_small": dataclasses.replace(_TWO_VIEW_MNIST, epochs=8),
-    "mnist_svhn_small": dataclasses.replace(_MNIST_SVHN, epochs=2),
-    "oasis_small": dataclasses.replace(_OASIS, width=16, batch_size=32, epochs=20),
+    "two_view_mnist_small": dataclasses.replace(_TWO_VIEW_MNIST, epochs=8, samples=4),
+    "mnist_svhn_small": dataclasses.replace(_MNIST_SVHN, epochs=2, samples=4),
+    "oasis_small": dataclasses.replace(
+        _OASIS,
+        views_of={name: functools.partial(view, "scan", pad=4) for name in _OASIS.modalities},
+        width=16,
+        batch_size=32,
+        epochs=20,
+        samples=2,
+    ),
 }
 
 

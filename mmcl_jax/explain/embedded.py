@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.extend.core import ClosedJaxpr, Jaxpr
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
@@ -137,6 +138,12 @@ class EmbeddedInput:
         program = _program(self._graphdef, self._subject.input, self.spec, self.layout)
         return program(self._state, jax.device_put(dict(rows), by_example(mesh)), self._fitted)
 
+    def bytes_of_row(self, model: Model) -> int:
+        """Return the bytes of what the encoder of an image or a volume keeps of one row for its gradient."""
+        like = jax.ShapeDtypeStruct((1, *self.layout.shapes[0]), jnp.float32)
+        body = model.encoders[self._subject.input].body
+        return bytes_of(jax.make_jaxpr(lambda view: body(view, train=False).pooled)(like))
+
     def baseline(self, name: str, mesh: Mesh, *, size: int) -> np.ndarray:
         """Return the baseline `[E]`: zeros, or the mean over the training rows that have the input.
 
@@ -182,3 +189,15 @@ def _embed(
 @functools.lru_cache(maxsize=16)
 def _program(graphdef: nnx.GraphDef, input: str, spec: ViewSpec, layout: Layout) -> Callable[..., Any]:
     return jax.jit(lambda *arguments: layout.split(_embed(graphdef, input, spec, *arguments)))
+
+
+def bytes_of(traced: ClosedJaxpr | Jaxpr) -> int:
+    """Return the bytes of all arrays that a traced function computes, of which its gradient keeps no more."""
+    jaxpr = traced.jaxpr if isinstance(traced, ClosedJaxpr) else traced
+    total = 0
+    for equation in jaxpr.eqns:
+        inner = [value for value in equation.params.values() if isinstance(value, ClosedJaxpr | Jaxpr)]
+        arrays: list[Any] = [variable.aval for variable in equation.outvars]
+        outputs = sum(array.size * array.dtype.itemsize for array in arrays)
+        total += sum(map(bytes_of, inner)) if inner else outputs
+    return total

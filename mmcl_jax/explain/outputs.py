@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import jax
@@ -27,9 +27,9 @@ from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.protocols.made import encoders_of
 from mmcl_jax.evaluation.sources.features import frozen_encoder
-from mmcl_jax.explain.base import Subject
+from mmcl_jax.explain.base import IMAGE_KINDS, Subject
 from mmcl_jax.explain.embedded import EmbeddedInput, Layout, padded
-from mmcl_jax.explain.integrate import Noise, Path, RowFunction, rows_of
+from mmcl_jax.explain.integrate import Noise, Path, RowFunction, block_of, rows_of
 from mmcl_jax.page.wording import counted
 from mmcl_jax.tasks import Class
 from mmcl_jax.training.mesh import by_example, local_mesh, replicated
@@ -119,6 +119,18 @@ class OneOutput:
         return self.function(arrays, row, context)[context["chosen"]]
 
 
+@dataclasses.dataclass(frozen=True)
+class SomeOutputs:
+    """Some outputs of a function, by their indices."""
+
+    function: RowFunction
+    indices: tuple[int, ...]
+
+    def __call__(self, arrays: Any, row: Float[Array, "E"], context: Any) -> Float[Array, "k"]:
+        """Return these outputs."""
+        return self.function(arrays, row, context)[jnp.array(self.indices)]
+
+
 class OtherFeatures:
     """The features of rows that a head reads beside those of the explained input."""
 
@@ -152,14 +164,14 @@ class Outputs:
     Features that do not depend on the input are computed once for each row.
     """
 
-    extra = 0
     noise: Noise | None = None
 
     def __init__(self, subject: Subject) -> None:
         """Load the model.
 
         Raises:
-          UserError: the head predicts masks, the run has no weights, or an encoder cannot be explained.
+          UserError: the head predicts masks, the run has no weights, an encoder cannot be explained, or the embedding
+            has no such dimension.
         """
         head, run = subject.head, subject.source.run
         check(
@@ -179,15 +191,35 @@ class Outputs:
         width = sum(model.encoders[name].out_features for name in subject.reads)
         self.arrays = {"model": state, **({} if head is None else head_arrays(head, width))}
         self.outputs = width if head is None else head.trained.task.outputs
-        self._others = OtherFeatures(subject, model, batch_size=rows_of(len(self.embedded.columns), self.outputs))
         self._chosen: np.ndarray | None = None
+        self.of, self.names = f"the {counted(width, 'dimension')} of the embedding", _dimensions(range(width))
+        if head is not None:
+            self.of = f"the {counted(self.outputs, 'output')} for {head.trained.task.label}"
+            self.names = _names(head)
+        elif subject.options.dimensions:
+            self._take(subject.options.dimensions)
+        # What an encoder of images keeps of each row for its gradient, once for every output that is differentiated.
+        pictured, inputs = subject.spec.kind in IMAGE_KINDS, len(self.embedded.columns)
+        self.extra = self.embedded.bytes_of_row(model) * block_of(inputs, self.outputs) if pictured else 0
+        self._others = OtherFeatures(subject, model, batch_size=rows_of(inputs, self.outputs, self.extra))
         if head is None:
-            self.of = f"the {counted(width, 'dimension')} of the embedding"
             return
-        self.of = f"the {counted(self.outputs, 'output')} for {head.trained.task.label}"
         if subject.options.output is not None:
             self._chosen, self.of = chosen_outputs(subject, head)
-            self.function, self.outputs = OneOutput(self.function), 1
+            self.function, self.outputs, self.names = OneOutput(self.function), 1, (self.of,)
+
+    def _take(self, dimensions: tuple[int, ...]) -> None:
+        """Explain these dimensions of the embedding alone."""
+        last = self.outputs - 1
+        for dimension in dimensions:
+            check(
+                0 <= dimension <= last, f"--dimension: the embedding has the dimensions 0 to {last}, not {dimension}."
+            )
+        dimensions = tuple(dict.fromkeys(dimensions))
+        self.function, self.outputs = SomeOutputs(self.function, dimensions), len(dimensions)
+        self.names = _dimensions(dimensions)
+        self.of = f"the {' and '.join(self.names)} of the embedding"
+        self.settings = {**self.settings, "dimensions": list(dimensions)}
 
     def context(self, indices: np.ndarray, mesh: Mesh) -> Any:
         """Return what `OtherFeatures` returns and, if an output was chosen, its index as "chosen"."""
@@ -196,6 +228,17 @@ class Outputs:
             chosen = self._chosen[np.searchsorted(subject.rows, indices)]
             context["chosen"] = jax.device_put(chosen, by_example(mesh))
         return context
+
+
+def _dimensions(indices: Iterable[int]) -> tuple[str, ...]:
+    return tuple(f"dimension {index}" for index in indices)
+
+
+def _names(head: KeptHead) -> tuple[str, ...]:
+    """Return the names of the outputs of a head, or their numbers where they have none."""
+    task = head.trained.task
+    names = head.labels[task.label] if isinstance(task, Class) else tuple(head.labels)
+    return tuple(names) if len(names) == task.outputs else tuple(f"output {index}" for index in range(task.outputs))
 
 
 def chosen_outputs(subject: Subject, head: KeptHead) -> tuple[np.ndarray, str]:

@@ -25,11 +25,12 @@ from mmcl_jax.training.state.train_state import split_model
 
 MODEL, MODULES = "model.safetensors", "modeling_torch"
 # What `modeling_torch` has; lists, since it cannot be imported without PyTorch.
-ENCODERS = ("cnn", "cnn3d", "concat_mlp", "cross_attention", "daft", "genetics_mlp", "max", "mul", "resnet18",
-            "resnet1d_cbam", "resnet50", "table_mlp", "table_transformer", "text_embedding", "vector_mlp", "vit",
-            "vit_base", "vit_small")  # fmt: skip
-PROJECTORS = ("identity", "linear", "mlp", "mlp_norm")
-VIEWS = ("augment", "augment_volume", "resized", "resized_volume", "rows", "scarf", "tokens", "vector", "vector_scarf")
+ENCODERS = ("cnn", "cnn3d", "concat_mlp", "cross_attention", "daft", "dcgan", "genetics_mlp", "max", "mul",
+            "resnet18", "resnet1d_cbam", "resnet50", "table_mlp", "table_transformer", "text_embedding", "vector_mlp",
+            "vit", "vit_base", "vit_small")  # fmt: skip
+PROJECTORS = ("identity", "latent_mlp", "linear", "local_shortcut", "mlp", "mlp_norm")
+VIEWS = ("augment", "augment_volume", "resized", "resized_volume", "rows", "scan", "scarf", "tokens", "vector",
+         "vector_scarf")  # fmt: skip
 
 _USAGE = """With PyTorch and safetensors alone:
 

@@ -75,7 +75,7 @@ def prepare(
     engine: Engine = Beam(beam, partial / _SCRATCH, workers) if beam else Processes(workers)
     gathered = gather(request, recipe, quarantine, like)
     rows = gathered.rows
-    with _claimed(partial, _identity(request, recipe, gathered)):
+    with claimed(partial, _identity(request, recipe, gathered)):
         pixels: dict[str, Pixels] = {}
         for source in image_sources(request, recipe, gathered.join, like.schema if like else None):
             of = pixels.get(source.of)
@@ -208,7 +208,7 @@ def _named(read: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _claimed(partial: Path, identity: str) -> Iterator[None]:
+def claimed(partial: Path, identity: str) -> Iterator[None]:
     """Claim the unfinished folder for this process, and empty it if another request began it.
 
     The folder is removed if the input is wrong, and stays if the work is interrupted.

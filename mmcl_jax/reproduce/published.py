@@ -98,6 +98,18 @@ CONTIG_TABLE1: dict[str, Numbers] = {
     "outer": _contig(84.22, 93.62, 76.97, 3.187, 71.80),
 }
 
+# The independent regions of table 2; the authors put those of BYOL in brackets, as likely false positives.
+CONTIG_TABLE2: dict[str, Numbers] = {
+    "contig_byol": {"CONTIG": {"regions": Published(None, note="(17)")}},
+    **{
+        row: {"CONTIG": {"regions": Published(regions, digits=0)}}
+        for row, regions in (
+            ("contig_simclr", 4), ("contig_simsiam", 2), ("contig_barlow_twins", 8), ("contig_nnclr", 3), ("snp", 16),
+            ("pgs", 20), ("burden", 19), ("inner", 22), ("outer", 18),
+        )
+    },
+}  # fmt: skip
+
 
 def _rows(target: str, columns: tuple[str, str], numbers: dict[str, tuple[float, float]]) -> dict[str, Numbers]:
     """Return the numbers of each row in two columns, which are one target's."""

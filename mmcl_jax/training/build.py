@@ -139,7 +139,7 @@ def _fit(config: ConfigDict, store: Store, take: np.ndarray | None) -> Inputs:
         take,
         fold=config.fold,
         encoders=asked_of_tables(config),
-        views=asked_of_volumes(config.views),
+        views=asked_of_volumes(dict(config.views)),
     )
 
 

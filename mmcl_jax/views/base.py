@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped, UInt32
+from ml_collections import ConfigDict
 
 from mmcl_jax.arrays import ArrayError, ArrayLike, as_array, zero_absent
 from mmcl_jax.data.inputs import InputSpec
@@ -172,7 +172,7 @@ def apply_views(
     return viewed
 
 
-def asked_of_volumes(specs: Mapping[str, Any]) -> dict[str, IntensityFit]:
+def asked_of_volumes(specs: ConfigDict | Mapping[str, ConfigDict]) -> dict[str, IntensityFit]:
     """Return what the views of `config.views` ask to be fitted on the training volumes, by modality.
 
     Raises:

@@ -95,6 +95,7 @@ ELSEWHERE = {
     "docs/genetics.md": "tests/prepare/test_genotypes.py",
     "docs/export.md": "tests/export/test_docs.py",
     "docs/programs.md": "tests/export/programs/test_docs.py",
+    "docs/volumes.md": "tests/datasets/test_oasis.py",
 }
 SHORT = ("--max-epochs", "1", "--seeds", "1", "--learning-rates", "1e-2")  # for every evaluation
 # What the fragments of a page read before they are given it.

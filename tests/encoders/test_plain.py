@@ -36,6 +36,7 @@ ENCODED: dict[str, tuple[dict[str, Any], Any]] = {
     "vit_small": ({"shape": (8, 8, 3), "patch": 8}, IMAGES / 255),
     "vit_base": ({"shape": (8, 8, 3), "patch": 8}, IMAGES / 255),
     "cnn3d": ({"shape": (4, 8, 8, 1), "channels": (4, 8)}, VOLUMES / 255),
+    "dcgan": ({"shape": (32, 32, 1), "width": 2, "features": 8}, np.ones((B, 32, 32, 1))),
     "table_mlp": ({"widths": (1, 3), "hidden": 8, "features": 8}, TABLE),
     "table_transformer": ({"widths": (1, 3), "width": 8, "heads": 2, "blocks": 1}, TABLE),
     "resnet1d_cbam": ({"widths": (1, 3), "channels": 4, "depths": (1, 1)}, TABLE),

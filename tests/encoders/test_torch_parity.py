@@ -203,12 +203,10 @@ def their_arrays(layer: Any, kind: str) -> dict[str, np.ndarray]:
     if "weight" not in found:
         return found
     weight = found.pop("weight")
-    if isinstance(layer, nn.Conv1d):
-        return {"kernel": weight.transpose(2, 1, 0), **found}
-    if isinstance(layer, nn.Conv2d):
-        return {"kernel": weight.transpose(2, 3, 1, 0), **found}
-    if isinstance(layer, nn.Linear):
-        return {"kernel": weight.T, **found}
+    if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+        return {"kernel": np.moveaxis(weight, (1, 0), (-2, -1)), **found}
+    if isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d):
+        return {"kernel": np.moveaxis(weight, (0, 1), (-2, -1)), **found}
     return {"scale": weight, **found}
 
 

@@ -122,7 +122,7 @@ def test_every_tensor_is_the_runs_to_the_bit(torch: Any, every_release: Path, ou
     axes = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1), 5: (4, 3, 0, 1, 2)}
     names = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
     for path, leaf in leaves.items():
-        name = ".".join((*path[:-1], names.get(path[-1], path[-1]))).replace("image.local", "image/local")
+        name = ".".join((*path[:-1], names.get(path[-1], path[-1]))).replace(".local.", "/local.")
         expected = np.asarray(leaf).transpose(axes[leaf.ndim]) if path[-1] == "kernel" else np.asarray(leaf)
         square += path[-1] == "kernel" and leaf.shape[-1] == leaf.shape[-2]
         np.testing.assert_array_equal(arrays[name], expected)

@@ -69,12 +69,13 @@ def cohort(folder: Path) -> Store:
 
 
 def everything(store: Store) -> ConfigDict:
-    """An experiment with an encoder of every kind: three images, a volume, a table, vectors, a text and fusions."""
+    """An experiment with an encoder of every kind: images, volumes, a table, vectors, a text and fusions."""
     config = experiment()
     config.name, config.data = "every | <kind>", str(store.directory)
     config.batch_size, config.batch_norm.group_size = 8, 8
     config.inputs = {name: input() for name in ("image", "right", "scan", "table", "pgs", "snps", "report")}
     config.inputs.patches = input(of="image")
+    config.inputs.square, config.inputs.cube = input(of="image"), input(of="scan")
     config.inputs.table.missing = "token"
     config.inputs.snps.missing, config.inputs.snps.scale = "mode", "none"
     config.inputs.columns = input(of="table", missing="indicator")
@@ -82,6 +83,8 @@ def everything(store: Store) -> ConfigDict:
     config.views = {
         "image": view("augment", size=(21, 33)),
         "patches": view("resized", modality="patches", size=(16, 24)),
+        "square": view("resized", modality="square", size=(32, 32)),
+        "cube": view("resized_volume", modality="cube", size=(32, 32, 32)),
         "right": view("resized", modality="right"),
         "scan": view("resized_volume", modality="scan", size=(3, 7, 5)),
         "table": view("scarf"),
@@ -102,6 +105,8 @@ def everything(store: Store) -> ConfigDict:
     config.encoders = {
         "image": encoder("resnet18", width=1 / 16),
         "patches": encoder("vit", width=8, depth=2, heads=2),
+        "square": encoder("dcgan", width=2, features=6),
+        "cube": encoder("dcgan", width=1, features=4, local_side=4),
         "right": encoder("cnn", channels=(4, 8)),
         "scan": encoder("cnn3d", channels=(4, 8)),
         "table": encoder("table_mlp", hidden=16, features=8, layers=3),
@@ -122,6 +127,8 @@ def everything(store: Store) -> ConfigDict:
         "table": projector("linear", out=4),
         "image:pgs": projector("mlp_norm", hidden=(8, 6), out=4, out_norm=True),
         "image.local": projector("mlp_norm", hidden=(8,), out=4, out_bias=True),
+        "square": projector("latent_mlp", hidden=8, out=4),
+        "cube.local": projector("local_shortcut", hidden=8, out=4),
     }
     config.objective = (term("clip", between=("image", "table")),)
     return config

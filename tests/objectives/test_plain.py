@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 import mmcl_jax.objectives as objectives
+from mmcl_jax.encoders import DECODERS
 from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import TERMS
 from tests.foreign import Foreign
@@ -26,6 +27,7 @@ SEEN = np.where(RNG.random((B, 3)) < 0.5, ROWS[::-1], ROWS)
 LABELS = np.array([0, 1, 2, -1, 0, 1, -1, 2], np.int64)
 PRESENT = np.array([1, 0, 1, 1, 0, 1, 1, 1], bool)
 LOGITS = RNG.normal(size=(B, 3, 2)).astype(np.float32)
+IMAGES = RNG.random((B, 32, 32, 1)).astype(np.float32)
 PAIRS = {"logits": LOGITS[:, 1:], "present": np.ones((B, 2), bool)}
 # Of a table of numbers: each row's sum of the losses of its masked cells, and their number; whether it has any.
 SUMS = {"numbers": X[:, 0] ** 2, "numbers_entries": np.ones(B, np.float32), "counted": np.ones(B, np.float32)}
@@ -47,6 +49,7 @@ CALLS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
     "supervised, logits": ({"classes": 3}, (), {"labels": LABELS, "each": X[:, :3]}),
     "vime": ({"widths": (1, 3, 1)}, (X,), {"views": SEEN, "inputs": ROWS}),
     "local_alignment": ({}, tuple(LOCAL), {}),
+    "reconstruction": ({"decoder": DECODERS.spec("dcgan", width=1)}, (X,), {"views": IMAGES}),
     "masked_table": ({"widths": (1, 1)}, (), {"each": SUMS}),
     "matching": ({}, (), {"each": {"own": LOGITS[:, 0]}, "pairs": PAIRS}),
 }
@@ -57,10 +60,16 @@ def call(name: str, change: Callable[[Any], Any] = jnp.asarray) -> tuple[Callabl
     options, arrays, arguments = CALLS[name]
     term = getattr(objectives, name.partition(",")[0])(**options)
     if term.layers and arrays:
-        arguments = {**arguments, "layers": term.init(nnx.Rngs(0), *arrays)}
-    layers = {"layers": arguments["layers"]} if "layers" in arguments else {}
+        shaped = {"views": arguments["views"]} if name == "reconstruction" else {}
+        arguments = {**arguments, "layers": term.init(nnx.Rngs(0), *arrays, **shaped)}
+    graph, state = nnx.split(arguments.get("layers", {}))
     rest = {key: value for key, value in arguments.items() if key != "layers"}
-    return lambda *a, **k: term.with_metrics(*a, **k, **layers), *jax.tree.map(change, (arrays, rest))
+
+    def run(*arrays: Any, **given: Any) -> Any:
+        layers = {"layers": nnx.merge(graph, state, copy=True)} if "layers" in arguments else {}  # some have statistics
+        return term.with_metrics(*arrays, **given, **layers)
+
+    return run, *jax.tree.map(change, (arrays, rest))
 
 
 def test_every_registered_term_is_called_here_and_by_its_name() -> None:

@@ -116,7 +116,7 @@ def test_differing_grids_are_named_and_resampled_on_request(tmp_path: Path) -> N
     assert not (tmp_path / "store").exists()
     store = prepared(tmp_path, "store", grid="resample")
     np.testing.assert_allclose(affine_of(store.schema, "scan"), AFFINE)
-    assert store.schema.entries["scan"].fit.endswith("volumes on other grids are resampled")
+    assert store.schema.entries["scan"].fit.endswith("volumes on other grids are resampled linearly")
     row = {
         key: store.read(split, ["scan"])["scan"][0] for split in ("train", "val", "test") for key in store.keys(split)
     }

@@ -79,15 +79,9 @@ def read_bids(
     total = len(pairs) + (0 if unpaired else alone["functional"])
     words = "are rows without a partner" if unpaired else "are left out"
     steps = [
-        Step(
-            f"functional scans without a T1-weighted image near enough: {alone['functional']} {words}",
-            total,
-            len(pairs),
-        )
+        Step(f"{alone['functional']} functional scans without a T1-weighted image {words}", total, len(pairs)),
+        Step(f"{alone['t1']} T1-weighted images that no functional scan takes {words}", len(pairs), len(pairs)),
     ]
-    steps.append(
-        Step(f"T1-weighted images that no functional scan takes: {alone['t1']} {words}", len(pairs), len(pairs))
-    )
     return Pairs(pairs=keyed(pairs)), steps
 
 

@@ -56,7 +56,7 @@ def oasis(
       size: of the stored volumes, along each axis; by default that of the files.
       grid: "same" refuses volumes on another grid than the first T1; "resample" resamples them to it; and the path of a
         NIfTI file to its grid.
-      brain_mask: a NIfTI file on that grid; voxels where it is 0 are stored as 0.
+      brain_mask: a NIfTI file on that grid, whose path may be relative to `root`; voxels where it is 0 are stored as 0.
       functional: "bold" computes fALFF from preprocessed 4-D series in place of maps.
       tr: the repetition time of the series in seconds; by default that of their headers.
       band: the lowest and highest frequency of fALFF, in Hz.
@@ -68,6 +68,12 @@ def oasis(
     """
     check(functional in ("falff", "bold"), f"--dataset.functional={functional} is neither falff nor bold.")
     check(size is None or 4 <= size <= 512, f"--dataset.size={size} is not between 4 and 512.")
+    if functional == "falff" and (tr is not None or tuple(band) != (0.01, 0.1)):
+        raise UserError("--dataset.tr and --dataset.band are for --dataset.functional=bold; leave them out.")
+    if brain_mask is not None:
+        mask = brain_mask if brain_mask.exists() else root / brain_mask
+        check(mask.exists(), f"--dataset.brain_mask: neither {brain_mask} nor {mask} exists.")
+        brain_mask = mask
     pairs, steps = _read(root, table, functional, max_days, unpaired)
     rows = _rows(pairs)
     for label in ("age", "sex", "scanner"):
@@ -82,8 +88,6 @@ def oasis(
         "sex": Declared(role="label", kind="categorical", categories=("F", "M")),
         "scanner": Declared(role="label", kind="categorical"),
     }
-    if functional == "falff" and (tr is not None or tuple(band) != (0.01, 0.1)):
-        raise UserError("--dataset.tr and --dataset.band are for --dataset.functional=bold; leave them out.")
     series: dict[str, Any] = {} if functional == "falff" else {"derive": "falff", "band": list(band)}
     series |= {} if tr is None or functional == "falff" else {"tr": tr}
     folder = root if scans is None else scans

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float
 from mmcl_jax.encoders.dcgan.layers import channels_of, side_of, xavier
 from mmcl_jax.encoders.decoders.base import DECODERS, Decoder
 from mmcl_jax.encoders.layers import Norm, batch_norm, norm_relu
-from mmcl_jax.encoders.operations.enlarge import enlarge
+from mmcl_jax.encoders.operations.halve import enlarge
 
 LastInit = Literal["relu", "sigmoid"]
 

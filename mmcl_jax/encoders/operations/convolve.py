@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mmcl_jax.encoders.operations.halve import matrix_of, patches
+
 
 def convolve(
     x: Float[Array, "B *space C"],
@@ -26,10 +28,11 @@ def convolve(
 ) -> Float[Array, "B *smaller c"]:
     """Return the convolution; the arguments are those of `jax.lax.conv_general_dilated`, without dilation and groups.
 
-    On CPUs, a 1x1 convolution is a product of matrices. So is a convolution whose maps are smaller than its kernel, and
-    a strided one with up to nine elements in its kernel: shifted slices of the input, one for each element of the
-    kernel that meets more than padding, are multiplied by the kernel in one product. TPUs would move six times the
-    bytes for it.
+    On CPUs, a 1x1 convolution is a product of matrices, and so is one whose kernel covers the whole map. So is a
+    convolution whose maps are smaller than its kernel, and a strided one with up to nine elements in its kernel:
+    shifted slices of the input, one for each element of the kernel that meets more than padding, are multiplied by the
+    kernel in one product. TPUs would move six times the bytes for it. Volumes that a kernel of side 4 halves have
+    `halve.patches`.
 
     Example:
       >>> convolve(jnp.full((1, 1, 1, 2), 3.0), jnp.ones((3, 3, 2, 1)), (1, 1), [(1, 1), (1, 1)]).tolist()
@@ -60,9 +63,20 @@ def convolve(
         met = x[:, *(slice(None, None, stride) for stride in strides)]
         return multiplied(met, kernel.reshape(kernel.shape[-2:]))
 
+    def by_patches(x: Array, kernel: Array) -> Array:
+        return multiplied(patches(x), matrix_of(kernel))
+
+    def by_whole(x: Array, kernel: Array) -> Array:
+        return multiplied(x.reshape(len(x), *[1] * len(axes), -1), kernel.reshape(-1, kernel.shape[-1]))
+
     def form() -> Callable[[Array, Array], Array]:
         if all((width, *pad) == (1, 0, 0) for _, width, _, pad in axes):
             return by_product
+        if all((size, *pad) == (width, 0, 0) for size, width, _, pad in axes):
+            return by_whole
+        halved = all((width, stride, *pad, size % 2) == (4, 2, 1, 1, 0) for size, width, stride, pad in axes)
+        if halved and len(axes) == 3:
+            return by_patches
         small = any(min(size, output) < width for (size, width, _, _), output in zip(axes, outputs, strict=True))
         strided = max(strides) > 1 and math.prod(kernel.shape[:-2]) <= 9
         return by_slices if small or strided else by_xla

@@ -116,3 +116,29 @@ class CNN(nn.Module):
             x = torch.relu(norm(conv(x)))
             maps.append(x)
         return of_maps(maps)
+
+
+class DCGAN(nn.Module):
+    """Convolutions of side 4 at stride 2 over two or three axes, with leaky ReLUs, and a last one to a vector."""
+
+    def __init__(self, spec: Mapping[str, Any], epsilon: float) -> None:
+        super().__init__()
+        *sides, channels = spec["shape"]
+        conv, norm = (nn.Conv2d, nn.BatchNorm2d) if len(sides) == 2 else (nn.Conv3d, nn.BatchNorm3d)
+        options = spec["options"]
+        self.side = options["local_side"]
+        widths = [options["width"] << layer for layer in range(sides[0].bit_length() - 3)]
+        convs = [conv(i, o, 4, 2, 1, bias=False) for i, o in itertools.pairwise([channels, *widths])]
+        self.convs = nn.ModuleList([*convs, conv(widths[-1], options["features"], 4, bias=False)])
+        self.norms = nn.ModuleList([norm(width, epsilon) for width in widths[1:]])
+
+    def forward(self, x: Tensor) -> Features:
+        """Return the features of images [N, C, H, W], or of volumes [N, C, D, H, W]."""
+        raw, maps = x, []
+        for layer, conv in enumerate(self.convs[:-1]):
+            x = conv(x)
+            raw = x if x.shape[-1] == self.side else raw
+            x = functional.leaky_relu(self.norms[layer - 1](x) if layer else x, 0.2)
+            maps.append(x)
+        local = raw.flatten(2).transpose(1, 2)
+        return Features(self.convs[-1](x).flatten(1), local, None, tuple(maps), tuple(raw.shape[2:]))

@@ -65,9 +65,33 @@ class NormProjector(nn.Module):
         return self.norms[-1](x) if len(self.norms) == len(self.layers) else x
 
 
+class LocalShortcut(nn.Module):
+    """Linear, norm, ReLU, linear, and a linear shortcut beside them; a norm of the sum."""
+
+    def __init__(self, spec: Mapping[str, Any], epsilon: float) -> None:
+        super().__init__()
+        features, hidden, out = spec["features"], spec["options"]["hidden"], spec["options"]["out"]
+        self.hidden, self.out = nn.Linear(features, hidden, bias=False), nn.Linear(hidden, out, bias=False)
+        self.shortcut = nn.Linear(features, out, bias=False)
+        self.norm, self.out_norm = nn.BatchNorm1d(hidden, epsilon), nn.BatchNorm1d(out, epsilon)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the projections of vectors [N, D]."""
+        return self.out_norm(self.out(torch.relu(self.norm(self.hidden(x)))) + self.shortcut(x))
+
+
+def latent_mlp(spec: Mapping[str, Any], epsilon: float) -> NormProjector:
+    """Return linear, norm, ReLU, linear, without biases."""
+    options = spec["options"]
+    wide = {"hidden": [options["hidden"]], "out": options["out"], "out_bias": False}
+    return NormProjector({"features": spec["features"], "options": wide}, epsilon)
+
+
 PROJECTORS: dict[str, Any] = {
     "identity": Identity,
+    "latent_mlp": latent_mlp,
     "linear": LinearProjector,
+    "local_shortcut": LocalShortcut,
     "mlp": MLPProjector,
     "mlp_norm": NormProjector,
 }

@@ -38,4 +38,4 @@ class VisionTransformer(nn.Module):
             entering, x = x, block(x)
         x = self.norm(x)
         maps = tuple(tokens[:, 1:].transpose(1, 2).unflatten(2, self.grid) for tokens in (entering, x))
-        return Features(x[:, 0], x[:, 1:], None, maps)
+        return Features(x[:, 0], x[:, 1:], None, maps, self.grid)

@@ -144,7 +144,9 @@ def decode_rows(
     else:
         fit = "as they are" if set(decoded.sizes) == {job.shape[:-1]} else source.fit.describe()
     if job.space.resample:
-        fit += "; volumes on other grids are resampled"
+        fit += "; volumes on other grids are resampled linearly"
+    if job.space.brain_mask:
+        fit += "; 0 outside the brain mask"
     entry = Entry(
         kind="volume" if len(job.shape) == 4 else "image",
         shape=stored[-len(job.shape) :],

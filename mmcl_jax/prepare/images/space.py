@@ -127,7 +127,10 @@ def _fits(own: Grid, target: Grid, size: tuple[int, ...] | None) -> bool:
 
 def other_grid(path: str | Path, own: Grid, others: str) -> str:
     """Return the sentence on a volume of another grid, with the remedy."""
-    remedy = 'resample all volumes with "grid": "resample" (or the path of a NIfTI file on the grid to use)'
+    remedy = (
+        'resample all volumes with "grid": "resample" (of the data set oasis, --dataset.grid=resample), or with the '
+        "path of a NIfTI file on the grid to use"
+    )
     return f"The volume {path} has another grid: {own}; {others}; {remedy}."
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.errors import UserError
+from mmcl_jax.prepare.entries.npy import map_npy
 from mmcl_jax.prepare.images.dicom import dicom_levels, is_dicom, open_dicom
 from mmcl_jax.prepare.images.falff import Falff
 from mmcl_jax.prepare.images.files import Fit
@@ -19,7 +20,6 @@ from mmcl_jax.prepare.images.levels import Levels, to_uint8, to_uint16
 from mmcl_jax.prepare.images.medical import check_size
 from mmcl_jax.prepare.images.space import Space, resampled
 from mmcl_jax.prepare.images.unusable import Unusable, require
-from mmcl_jax.prepare.npy import map_npy
 from mmcl_jax.text import words_of
 
 _NIFTI = (".nii", ".nii.gz")

@@ -95,10 +95,11 @@ def generate_fundus(
             not (cohort and images),
             f"--dataset.{name}={images}: such trees have no people of a cohort; draw them without --dataset.cohort.",
         )
+    first = FIRST_COHORT if first_people is None else first_people
     ranges = {
         "people": (people, 50, 1_000_000),
         "cohort": (cohort, 0, 1_000),
-        "first_people": (FIRST_COHORT if first_people is None else first_people, 50, 1_000_000),
+        "first_people": (first, 50, 1_000_000),
         "chromosomes": (chromosomes, 1, 22),
         "scores": (scores, len(TRAITS) * PER_TRAIT["pgs"], 100_000),
         "genes": (genes, 3 * len(TRAITS) * PER_TRAIT["burden"], 100_000),
@@ -112,7 +113,7 @@ def generate_fundus(
     for name, (value, low, high) in ranges.items():
         check(low <= value <= high, f"--dataset.{name}={value} is not between {low:,} and {high:,}.")
     drawn = draw_people(
-        people=ranges["first_people"][0] if cohort else people, variants=variants, chromosomes=chromosomes,
+        people=first if cohort else people, variants=variants, chromosomes=chromosomes,
         scores=scores, genes=genes, heritability=heritability, missing=missing, seed=seed,
     )  # fmt: skip
     stream = (seed, _STREAMS + cohort) if cohort else (seed,)

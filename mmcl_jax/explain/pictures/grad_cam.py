@@ -25,8 +25,9 @@ from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.explain.base import METHODS, Result, Subject
 from mmcl_jax.explain.embedded import padded
 from mmcl_jax.explain.outputs import OtherFeatures, chosen_outputs, head_arrays, model_of
-from mmcl_jax.explain.overlays import write_overlays
-from mmcl_jax.explain.replay import guided_relu, has_relu, is_read, replay
+from mmcl_jax.explain.pictures.overlays import write_overlays
+from mmcl_jax.explain.pictures.replay import guided_relu, has_relu, is_read, replay
+from mmcl_jax.explain.pictures.stored import is_turned
 from mmcl_jax.files import reserve
 from mmcl_jax.page.wording import counted
 from mmcl_jax.progress import Bar
@@ -226,7 +227,7 @@ def _explained(subject: Subject, folder: Path, *, guided: bool) -> Result:
     return Result(
         of=of,
         settings={"output": output, "layer": options.layer, "interpolation": options.interpolation},
-        pictures=write_overlays(folder, shown, titles),
+        pictures=write_overlays(folder, shown, titles, upwards=is_turned(subject)),
         details={
             "stage": stage,
             "grid": list(every.shape[1:]),
