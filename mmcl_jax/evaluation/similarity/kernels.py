@@ -41,7 +41,7 @@ def kernel_cka(
     Example:
       >>> x = np.random.default_rng(0).normal(size=(60, 3))
       >>> [round(kernel_cka(x, x**3, fraction=wide), 2) for wide in (0.5, 5, 50)]
-      [0.7, 0.7, 0.69]
+      [0.7, 0.69, 0.69]
       >>> round(kernel_cka(x, x**3, kernel="linear"), 2), round(kernel_cka(x, -2 * x), 6)
       (0.69, 1.0)
     """
