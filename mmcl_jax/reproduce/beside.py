@@ -103,7 +103,7 @@ def _further(outcome: TableOutcome, title: str, names: Callable[[TableColumn], l
             cell = GridCell.of(of_cell, measure) if of_cell else None
             texts.append(plus_minus(spread(list(cell.values.values())) if cell else None, measure))
         rows.append([row.label, *texts])
-    units = ", ".join(dict.fromkeys(f"{measure.name} {measure.unit}" for _, measure in measures))
+    units = ", ".join(dict.fromkeys(f"{measure.name} {measure.unit}".strip() for _, measure in measures))
     return Beside(title, f"On test: {units}.", [head, *rows] if measures else [])
 
 

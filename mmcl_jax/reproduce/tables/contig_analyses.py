@@ -88,7 +88,11 @@ _STUDY_CLAIMS = (
         "All three together (inner) find the most",
         tuple(_above(INNER, row) for row in GENETIC if row is not INNER),
     ),
-    Claim("The same is so beside BYOL", tuple(_mean_above(row) for row in IMAGES if row not in _TRUSTED), ours=True),
+    Claim(
+        "Pretraining with genetics finds on average more than BYOL",
+        tuple(_mean_above(row) for row in IMAGES if row not in _TRUSTED),
+        ours=True,
+    ),
     Claim(
         "Every pretraining with genetics finds more than an encoder that was never trained",
         tuple(_above(row, mmcl.RANDOM) for row in GENETIC),
