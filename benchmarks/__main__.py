@@ -30,6 +30,7 @@ NAMES = {
     "scale": "time and memory of prepare, the first batch and resuming, by number of rows",
     "columns": "time and memory of prepare, and the size of the card, by number of columns and rows",
     "gwas": "time per variant of the association of mmcl gwas, beside plink2",
+    "similarity": "time and memory of the measures of similarity, at 50,000 rows of 2,048 features",
     "host": "processor time of the Python thread per train step",
 }
 

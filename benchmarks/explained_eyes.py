@@ -19,7 +19,7 @@ from benchmarks.record import RESULTS, machine, show
 from mmcl_jax.explain.planted import Truth, auroc_of_causal, over_drawings
 
 EYES = {
-    "people": 1500, "variants": 600, "chromosomes": 2, "scores": 40, "genes": 100, "image_size": 64,
+    "people": 1000, "variants": 600, "chromosomes": 2, "scores": 40, "genes": 100, "image_size": 48,
     "aptos": 0, "rfmid": 0, "palm": 0,
 }  # fmt: skip
 MODALITIES = ("snp", "pgs", "burden")

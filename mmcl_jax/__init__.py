@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax.api.commands.quickstart import quickstart as quickstart
     from mmcl_jax.api.commands.report import report as report
     from mmcl_jax.api.commands.reproduce import reproduce as reproduce
+    from mmcl_jax.api.commands.similarity import similarity as similarity
     from mmcl_jax.api.commands.upkeep.check import check as check
     from mmcl_jax.api.commands.upkeep.runs import runs as runs
     from mmcl_jax.api.commands.upkeep.upgrade import upgrade as upgrade
@@ -56,8 +57,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 __version__ = version("mmcl_jax")
 
 _COMMANDS = (
-    "prepare", "generate", "compile", "pretrain", "import_weights", "evaluate", "embed", "explain", "gwas", "export",
-    "report", "runs", "reproduce", "check", "upgrade", "quickstart",
+    "prepare", "generate", "compile", "pretrain", "import_weights", "evaluate", "embed", "explain", "similarity",
+    "gwas", "export", "report", "runs", "reproduce", "check", "upgrade", "quickstart",
 )  # fmt: skip
 _MODULES = {
     "encoders": "mmcl_jax.encoders",

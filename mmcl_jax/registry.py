@@ -109,6 +109,8 @@ class Registry:
 
 def _own(value: Any) -> Any:
     """Return a copy of a config entry, such as a part that is the default of an option, and any other value itself."""
+    if isinstance(value, tuple):
+        return tuple(map(_own, value))
     return value.copy_and_resolve_references() if isinstance(value, ConfigDict) else value
 
 

@@ -4,6 +4,7 @@ import gc
 import importlib.metadata
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,9 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FAST}".strip()
 # With the compiler of TPUs installed, JAX looks for a TPU in every process, and complains on standard error.
 if importlib.util.find_spec("libtpu"):
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# A shell that runs the suite in the background ignores Ctrl-C, and so would every process that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402

@@ -37,7 +37,7 @@ MODULES = [
     if not {"configs", "modeling_torch", "pipeline"} & set(module.name.split("."))
 ]
 # optax raises floats to integer powers.
-PROMOTE = {f"mmcl_jax.training.optim.{name}" for name in ("optimizer", "trust")}
+PROMOTE = {f"mmcl_jax.training.optim.{name}" for name in ("amsgrad", "optimizer", "trust")}
 
 
 @pytest.mark.core

@@ -13,8 +13,8 @@ PACKAGE = Path(mmcl_jax.__file__).parent
 ORDER = (
     "text", "versions", "errors", "arrays", "backend", "compilation", "registry", "signals", "progress", "border",
     "genotypes", "files", "targets", "lock", "bucket", "page", "data", "prepare", "datasets", "synthetic", "views",
-    "encoders", "tasks", "objectives", "training", "config", "aot", "evaluation", "reproduce", "explain", "export",
-    "gwas", "report", "integrity", "api", "cli",
+    "encoders", "tasks", "objectives", "training", "config", "aot", "evaluation", "explain", "export", "gwas",
+    "reproduce", "report", "integrity", "api", "cli",
 )  # fmt: skip
 
 

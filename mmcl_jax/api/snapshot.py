@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.api.images import Located
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import check, check_name
+from mmcl_jax.evaluation.heads.encoded import IDS
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.evaluation.sources.new_rows import ImageRows, image_job, table_rows
 from mmcl_jax.evaluation.sources.reads import modalities_of
@@ -109,7 +110,7 @@ class Snapshot:
                 images = len(found.names[0])
                 job = image_job(run.inputs, request, modality, images=images, root=found.root, memory=found.memory)
                 rows = ImageRows(found.names, job)
-            parts.append(self._encoder(modality)(rows))
+            parts.append(self._encoder(modality)({modality: rows, IDS: np.arange(len(rows), dtype=np.uint32)}))
         return np.concatenate(parts, axis=1)
 
     def __getstate__(self) -> dict[str, Any]:

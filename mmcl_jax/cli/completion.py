@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from mmcl_jax.cli import types
-from mmcl_jax.config import shipped
+from mmcl_jax.config import experiments, shipped
 from mmcl_jax.config.experiment import experiment
 
 SHELLS = ("bash", "zsh", "fish")
@@ -39,7 +39,7 @@ def script(parser: argparse.ArgumentParser, commands: dict[str, argparse.Argumen
 
 def _experiments() -> dict[str, str | dict[str, str]]:
     """Return functions of the shells that complete names of experiments and paths of config files."""
-    names = [name for stem in shipped() for name in ([stem, f"{stem}:own"] if "/" in stem else [stem])]
+    names = [*shipped(), *(name for name in experiments() if name.endswith(":own"))]
     words = shlex.join(names)
     return {
         "bash": "_mmcl_experiments",

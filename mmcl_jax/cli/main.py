@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
     "embed": "write embeddings of new rows, or of a store, into a Parquet file; the same command continues",
     "explain": "show which columns, and which pixels, encoders and kept heads depend on",
+    "similarity": "compare the representations of modalities, layers, checkpoints and runs",
     "gwas": "test embeddings, or any phenotypes, for association with genotypes",
     "export": "write the encoders of a run for PyTorch, Flax and other programs",
     "report": "write a page that shows runs: results, curves, pictures, data and configs",
@@ -75,6 +76,11 @@ EXAMPLES = {
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --method guided_grad_cam",
     ),
+    "similarity": (
+        "mmcl similarity --run runs/ads --layer pooled,projection --out similarity/ads",
+        "mmcl similarity --run runs/ads --checkpoint kept --input image --measure cka --out similarity/epochs",
+        "mmcl similarity --run runs/ads-0 runs/simclr-0 --input image --split test --out similarity/methods",
+    ),
     "gwas": (
         "mmcl gwas --run runs/eyes --genotypes chr1.bed chr2.bed --covariates people.txt --out gwas/eyes",
         "mmcl gwas --pheno traits.txt --components 0 --genotypes cohort.bed --out gwas/traits",
@@ -112,6 +118,7 @@ FROM_PYTHON = {
     "evaluate": 'mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])',
     "embed": 'mj.embed("runs/ads", "new.csv", "new/", out="embeddings.parquet")',
     "explain": 'mj.explain("runs/ads", method=["integrated_gradients", "ablation"])',
+    "similarity": 'mj.similarity("runs/ads", layer=["pooled", "projection"], out="similarity/ads")',
     "gwas": 'mj.gwas("runs/eyes", ["chr1.bed", "chr2.bed"], covariates="people.txt", out="gwas/eyes")',
     "export": 'mj.export("runs/ads", out="release", format=["safetensors", "orbax"])',
     "report": 'mj.report("runs/ads", colour="price")',

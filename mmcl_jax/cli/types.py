@@ -91,6 +91,18 @@ def checkpoint(text: str) -> int | Literal["latest", "best"]:
     return int(text)
 
 
+def checkpoints(text: str) -> tuple[int | str, ...]:
+    """Read comma-separated checkpoints: `latest`, `best`, `kept` or steps."""
+    return tuple("kept" if part == "kept" else checkpoint(part) for part in text.split(","))
+
+
+def natural(text: str) -> int:
+    """Read a whole number from 0 on."""
+    if text != "0" and not _is_count(text):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a whole number such as 0 or 100")
+    return int(text)
+
+
 def positive(text: str) -> float:
     """Read a number above 0."""
     numbers = _numbers(text)
@@ -113,6 +125,14 @@ def count(text: str) -> int:
     if len(numbers) != 1:
         raise argparse.ArgumentTypeError(f"{brief(text)} is not one number such as 5")
     return numbers[0]
+
+
+def indices(text: str) -> tuple[int, ...]:
+    """Read comma-separated whole numbers from 0."""
+    parts = text.split(",")
+    if not all(part == "0" or _is_count(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a list of whole numbers from 0, such as 0,5")
+    return tuple(int(part) for part in parts)
 
 
 def path(text: str) -> Path | str:

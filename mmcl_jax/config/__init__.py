@@ -23,6 +23,7 @@ from mmcl_jax.config.own import explain
 from mmcl_jax.config.own_data import OwnData
 from mmcl_jax.config.preset import Preset
 from mmcl_jax.config.retina import RetinaData, retina
+from mmcl_jax.config.taxonomy import Taxonomy, TaxonomyData, edges, is_union, taxonomy, union_of, unions
 
 __all__ = [
     "Data",
@@ -30,15 +31,19 @@ __all__ = [
     "OwnData",
     "Preset",
     "RetinaData",
+    "Taxonomy",
+    "TaxonomyData",
     "alias",
     "apply",
     "data_names",
     "decoder",
+    "edges",
     "encoder",
     "experiment",
     "experiments",
     "explain",
     "input",
+    "is_union",
     "load",
     "optimizer",
     "preset",
@@ -47,6 +52,9 @@ __all__ = [
     "sampler",
     "schedule",
     "shipped",
+    "taxonomy",
     "term",
+    "union_of",
+    "unions",
     "view",
 ]

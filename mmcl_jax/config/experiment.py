@@ -36,7 +36,7 @@ PARTS: dict[str, Registry] = {
     "sampler": SAMPLERS,
 }
 # Options of terms that are parts themselves.
-INNER_PARTS: dict[str, Registry] = {"decoder": DECODERS}
+INNER_PARTS: dict[str, Registry] = {"decoder": DECODERS, "decoders": DECODERS}
 
 
 def input(**options: Any) -> ConfigDict:

@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.config.data import Data
 from mmcl_jax.config.experiment import INNER_PARTS, PARTS
+from mmcl_jax.config.families import family, is_family
 from mmcl_jax.config.file import get_config_of, naming
 from mmcl_jax.config.length import shorten_warmup
 from mmcl_jax.config.own_data import OwnData
@@ -26,14 +27,19 @@ def shipped() -> dict[str, Path]:
     """Return the path of every experiment that ships with the package, by name."""
     package = Path(str(files("mmcl_jax")))
     folder = package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
-    return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.py"))}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*.py")):
+        name = str(path.relative_to(folder).with_suffix(""))
+        names = [str(Path(name).with_name(one)) for one in family(path).names] if is_family(path) else [name]
+        found |= dict.fromkeys(names, path)
+    return found
 
 
 def experiments() -> list[str]:
     """Return the names of all shipped experiments, as `load` takes them: `NAME`, or `NAME:ARGUMENT`."""
     names = []
     for name, path in shipped().items():
-        arguments = _arguments(get_config_of(path))
+        arguments = _arguments(_get_config(name, path))
         names += [f"{name}:{argument}" for argument in arguments] or [name]
     return names
 
@@ -63,12 +69,13 @@ def load(
     """
     paths, overrides = shipped(), list(overrides)
     stem, _, argument = name.partition(":")
+    stem = _meant(stem, paths, log)
     path = paths.get(stem, Path(stem))
     if not path.is_file():
         known = f"neither a file nor one of the shipped experiments ({', '.join(paths)})"
         raise UserError(f"There is no config {stem!r}{nearest(stem, paths)}: {known}.")
     with naming(path, shipped=stem in paths):
-        get_config = get_config_of(path)
+        get_config = _get_config(stem, path)
         choices = _arguments(get_config)
         if argument:
             check_name(argument, choices, f"The config {stem!r} takes no argument", "it takes")
@@ -79,7 +86,7 @@ def load(
         value = data or argument
         config = get_config(value) if value else get_config()
         check_whole(config)
-    config.name = config.name or path.stem
+    config.name = config.name or Path(stem).stem
     if isinstance(data, OwnData):
         config.own = data.to_config()
         tables = argument == OWN and "table" in config.encoders
@@ -121,6 +128,29 @@ def alias(name: str) -> Callable[[], ConfigDict]:
         return config
 
     return get_config
+
+
+def _get_config(name: str, path: Path) -> Callable[..., Any]:
+    """Return the `get_config` of an experiment, whose file may stand for others, too."""
+    return family(path).of(Path(name).name) if is_family(path) else get_config_of(path)
+
+
+def _meant(name: str, paths: Mapping[str, Path], log: Callable[[str], object]) -> str:
+    """Return the name of the experiment that a name means, such as "taxonomy/CR-XX" by "taxonomy/xx-cr".
+
+    Raises:
+      UserError: the name is that of no experiment, but written like those of a family.
+    """
+    if name in paths or Path(name).is_file():
+        return name
+    folder = Path(name).parent
+    for path in {path for known, path in paths.items() if Path(known).parent == folder and is_family(path)}:
+        meant = family(path).name_of(Path(name).name)
+        if meant is not None:
+            written = str(folder / meant)
+            log(f"{name} is {written}")
+            return written
+    return name
 
 
 def _annotated(get_config: Callable[..., ConfigDict]) -> tuple[Any, ...]:
@@ -172,7 +202,7 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
     with parent.ignore_type():
         parent[last] = value
     if last == "name" and len(parts) > 1:
-        registry = INNER_PARTS[parts[2]] if len(parts) == 4 and parts[2] in INNER_PARTS else PARTS[parts[0]]
+        registry = INNER_PARTS[parts[2]] if len(parts) > 3 and parts[2] in INNER_PARTS else PARTS[parts[0]]
         registry.factory(value, f"config.{key}")
         completed = registry.complete(parent)
         for option in list(parent):

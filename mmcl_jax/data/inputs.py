@@ -10,6 +10,7 @@ import numpy as np
 from mmcl_jax.data.cohort import Taken
 from mmcl_jax.data.complete import CompleteRows
 from mmcl_jax.data.kinds import KINDS
+from mmcl_jax.data.kinds.intensity import IntensityFit, fit_intensities
 from mmcl_jax.data.kinds.vector import VECTOR_POLICIES, VectorKind, filled
 from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.data.store import Store
@@ -72,7 +73,8 @@ class Inputs:
       tables: encodings of the inputs that are tables, by name.
       fitted: statistics of the training rows that views need, by input: `mean` and `std` `[F]` float32 of a vector (0
         and 1 if it is not scaled) and, unless it is the mean, `fill` `[F]`, which replaces missing values; for a text,
-        `tokens` `[V]` (whether the training rows have each token) and the token `unknown`.
+        `tokens` `[V]` (whether the training rows have each token) and the token `unknown`; for a volume whose view asks
+        for them, `landmarks` and `mask` (see `data.kinds.intensity`).
       fold: fold of the store whose training rows they were fitted on; None for the store's own training split.
     """
 
@@ -96,6 +98,7 @@ class Inputs:
         *,
         fold: int | None = None,
         encoders: Mapping[str, Mapping[str, int]] | None = None,
+        views: Mapping[str, IntensityFit] | None = None,
     ) -> "Inputs":
         """Fit encodings and statistics on the training rows.
 
@@ -107,6 +110,7 @@ class Inputs:
           take: indices of the training rows that take part; None for all.
           fold: fold of the store; None for its own splits.
           encoders: what encoders ask of the encoding of their table, `rare` and `bins` (see `Encoding.fit`), by name.
+          views: what views ask to be fitted on training volumes, by name of their input.
 
         Raises:
           UserError: naming the key: the store has no such entry, the kind of the entry has no such option, the label is
@@ -130,6 +134,9 @@ class Inputs:
                 else:
                     moments = VectorKind().fit(rows, of, store.schema, store.names(of))
                     fitted[name] = filled(moments, rows, missing=chosen["missing"], scale=chosen["scale"])
+            elif entry.kind == "volume" and name in (views or {}):
+                rows = Taken(store.read("train", [of], fold=fold)[of], take)
+                fitted[name] = fit_intensities(rows, (views or {})[name], name=name)
         encoding = next((tables[name] for name in tables if (options[name]["of"] or name) == first), None)
         if encoding is None and first is not None and fold is not None:
             encoding = _fit_table(first, OPTIONS, store, known, take, fold, {})
@@ -187,7 +194,7 @@ class Inputs:
                 tables[name] = dataclasses.replace(Encoding.read(folder), input=name)
             elif kind == "table":
                 tables[name] = encoding = dataclasses.replace(encoding, input=name)
-            elif kind in ("vector", "text"):
+            elif kind in ("vector", "text") or (kind == "volume" and folder.is_dir()):
                 path = folder / _FITTED
                 with reading(path, "put a copy of the file back"), np.load(path, allow_pickle=False) as file:
                     fitted[name] = dict(file)

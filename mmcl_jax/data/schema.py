@@ -65,6 +65,7 @@ class Entry:
       of: name of the image or volume that a mask or boxes belong to.
       pictures: the largest number of images in one row.
       fit: in words, how images were fitted to the shape.
+      affine: of volumes with a common grid, the 16 numbers of the RAS+ affine, row by row; else (). See `affine_of`.
     """
 
     kind: str
@@ -76,6 +77,7 @@ class Entry:
     of: str = ""
     pictures: Annotated[int, AtLeast(1)] = 1
     fit: str = ""
+    affine: tuple[float, ...] = ()
 
     @property
     def stored(self) -> tuple[int, ...]:
@@ -205,6 +207,9 @@ class Schema:
     def to_json(self) -> str:
         """Return the schema as indented JSON."""
         entries = {name: dataclasses.asdict(entry) for name, entry in self.entries.items()}
+        for entry in entries.values():
+            if not entry["affine"]:  # only volumes have one
+                del entry["affine"]
         return to_json({"entries": entries}, indent=2) + "\n"
 
     @classmethod
@@ -247,6 +252,8 @@ def _read(raw: Any, where: str) -> Schema:
         # A mask or boxes have one column, their classes.
         fits = entry.shape == (len(columns),) if entry.kind == "table" else len(columns) <= 1
         check(fits, f"{subject}: the shape {entry.shape} does not fit {len(columns)} columns; {BACK}.")
+        placed = len(entry.affine) in (0, 16) and not (entry.affine and entry.kind != "volume")
+        check(placed, f"{subject}: the affine of a volume has 16 numbers, and another kind has none; {BACK}.")
         twice = len({column.name for column in columns}) < len(columns)
         check(not twice, f"{subject}: two columns have one name; {BACK}.")
         for column in columns:

@@ -125,7 +125,7 @@ class Store:
         """Return the sorted indices of the rows of a split.
 
         With a fold, "test" is that fold, "val" the next fold (the first fold after the last), and "train" all other
-        rows.
+        rows. If the folds lack the rows of the split test, "val" is that fold, and "test" the split.
 
         Raises:
           UserError: the store has no such split or fold.

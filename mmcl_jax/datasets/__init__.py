@@ -15,13 +15,17 @@ from mmcl_jax.datasets.fundus.downstream import aptos, palm, rfmid
 from mmcl_jax.datasets.fundus.recipe import fundus
 from mmcl_jax.datasets.measured import measured
 from mmcl_jax.datasets.membranes import membranes
+from mmcl_jax.datasets.mnist.pairs import mnist_svhn
+from mmcl_jax.datasets.mnist.two_view import fashion_mnist, two_view_mnist
 from mmcl_jax.datasets.multabench.recipe import multabench
+from mmcl_jax.datasets.oasis.recipe import oasis
 from mmcl_jax.datasets.tfds import tfds_images
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.made import Made
 from mmcl_jax.prepare.recipe import Recipe, Step
 from mmcl_jax.registry import Registry
 
-__all__ = ["RECIPES", "Recipe", "Step", "make"]
+__all__ = ["RECIPES", "Made", "Recipe", "Step", "make"]
 
 RECIPES = Registry("data set")
 RECIPES.register("dvm")(dvm)
@@ -34,9 +38,13 @@ RECIPES.register("fundus")(fundus)
 RECIPES.register("aptos")(aptos)
 RECIPES.register("rfmid")(rfmid)
 RECIPES.register("palm")(palm)
+RECIPES.register("oasis")(oasis)
+RECIPES.register("two_view_mnist")(two_view_mnist)
+RECIPES.register("fashion_mnist")(fashion_mnist)
+RECIPES.register("mnist_svhn")(mnist_svhn)
 
 
-def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe:
+def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe | Made:
     """Return the recipe of the data set `name` in the folder `root`, with options written as "key=value".
 
     Raises:

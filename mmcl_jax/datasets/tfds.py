@@ -33,15 +33,7 @@ def tfds_images(
     Raises:
       UserError: the data set is not on disk, or has no such feature.
     """
-    import tensorflow_datasets as tfds
-
-    try:
-        builder = (
-            tfds.builder_from_directory(str(root)) if root.is_dir() else tfds.builder(str(root), data_dir=data_dir)
-        )
-        source = builder.as_data_source()
-    except Exception as error:  # TFDS raises many kinds, down to AssertionError
-        raise UserError(f"--root: the TFDS data set {str(root)!r} cannot be read: {words_of(error)}.") from error
+    builder, source = opened(root, data_dir)
     features = builder.info.features
     for name in (image, label):
         if name:
@@ -77,6 +69,23 @@ def tfds_images(
         splits=split_ids if len(split_ids) == 3 else None,  # `prepare` draws splits unless TFDS has all three
         steps=(Step(f"read {builder.name} {builder.version} ({', '.join(source)})", rows.height, rows.height),),
     )
+
+
+def opened(root: Path, data_dir: Path | None = None) -> tuple[Any, Any]:
+    """Return the builder of a prepared TFDS data set, by name or folder, and its data source by split.
+
+    Raises:
+      UserError: the data set is not on disk, or not in a format that is read without TensorFlow.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = (
+            tfds.builder_from_directory(str(root)) if root.is_dir() else tfds.builder(str(root), data_dir=data_dir)
+        )
+        return builder, builder.as_data_source()
+    except Exception as error:  # TFDS raises many kinds, down to AssertionError
+        raise UserError(f"--root: the TFDS data set {str(root)!r} cannot be read: {words_of(error)}.") from error
 
 
 def _columns(name: str, value: Any) -> dict[str, Any]:

@@ -20,6 +20,9 @@ from mmcl_jax.encoders.fusions.fused import fused as fused
 from mmcl_jax.encoders.fusions.max import max as max
 from mmcl_jax.encoders.fusions.mul import mul as mul
 from mmcl_jax.encoders.keys import FeatureKey, parse_key
+from mmcl_jax.encoders.laplace.conv import laplace_conv as laplace_conv
+from mmcl_jax.encoders.laplace.dcgan import laplace_dcgan as laplace_dcgan
+from mmcl_jax.encoders.laplace.mlp import laplace_mlp as laplace_mlp
 from mmcl_jax.encoders.mlp import table_mlp as table_mlp
 from mmcl_jax.encoders.model import Model, asked_of_tables, build_model, view_specs
 from mmcl_jax.encoders.resnet import resnet18 as resnet18

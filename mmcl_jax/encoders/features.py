@@ -15,6 +15,7 @@ class Features:
 
     Attributes:
       pooled: `[B, D]`, one vector per view.
+      scale: `[B, D]`, of the distribution of which `pooled` is the mean; None from encoders that return points.
       local: `[B, L, C]`: a map of an image, row by row (the last one, if the encoder names no other), or tokens.
       mask: `[B, L]`, which local features exist; None if all exist.
       weight: `[B, L]`, the weight of each local feature in a loss; None if all weights are equal.
@@ -24,6 +25,7 @@ class Features:
     """
 
     pooled: Float[Array, "B D"]
+    scale: Float[Array, "B D"] | None = None
     local: Float[Array, "B L C"] | None = None
     mask: Bool[Array, "B L"] | None = None
     weight: Float[Array, "B L"] | None = None

@@ -24,6 +24,18 @@ class MLPProjector(Projector):
         return self.out(nnx.relu(self.hidden(x)))
 
 
+class Identity(Projector):
+    """The features themselves."""
+
+    def __init__(self, features: int) -> None:
+        self.out_features = features
+
+    def __call__(
+        self, x: Float[Array, "B *L D"], *, train: bool, present: Bool[Array, "B *L"] | None = None
+    ) -> Float[Array, "B *L D"]:
+        return x
+
+
 class LinearProjector(Projector):
     """A fully connected layer."""
 
@@ -95,6 +107,19 @@ def mlp(
     if min(hidden, out) <= 0:
         raise ValueError(f"hidden and out must be positive, not {hidden} and {out}")
     return MLPProjector(features, hidden, out, rngs=rngs, dtype=dtype)
+
+
+@PROJECTORS.register("identity")
+def identity(*, features: int) -> Identity:
+    """Return the features themselves: the taxonomy paper's head of pooled features, which another name replaces.
+
+    A term that is never to have a head reads `VIEW:none`, which needs no projector.
+
+    Example:
+      >>> identity(features=16)(jnp.ones((2, 16)), train=True).shape
+      (2, 16)
+    """
+    return Identity(features)
 
 
 @PROJECTORS.register("linear")

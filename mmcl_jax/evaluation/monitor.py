@@ -11,7 +11,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.label_feature import columns_with_label
 from mmcl_jax.encoders import Model, parse_key
 from mmcl_jax.encoders.fusions import inputs_of, needed_inputs
-from mmcl_jax.evaluation.heads.encoded import presence_of
+from mmcl_jax.evaluation.heads.encoded import beside
 from mmcl_jax.evaluation.protocols.knn import knn_outputs, nearest
 from mmcl_jax.evaluation.protocols.retrieval import ranks
 from mmcl_jax.evaluation.sources.features import What, frozen_encoder
@@ -109,7 +109,7 @@ class OnlineKNN:
             model, config=self._config, modality=modality, what=what, head=head, fitted=self._fitted
         )
         spare = set(self._inputs[modality]) - set(self._needed[modality])
-        return encode({name: rows[name] for name in self._inputs[modality]} | presence_of(rows, spare))
+        return encode({name: rows[name] for name in self._inputs[modality]} | beside(rows, spare))
 
 
 def _sample(store: Store, split: str, modalities: tuple[str, ...], inputs: Inputs, count: int) -> dict[str, np.ndarray]:

@@ -17,9 +17,18 @@ else is shared: the choice of rows, the head, the groups of columns, and the fol
       ranking.png, ranking.svg                the ranked columns, coloured by group
       maps.npz                                Grad-CAM: `keys` of the rows, `maps` `[N, h, w]` at the resolution of the
                                               stage, and the index of the explained `output` of each row
-      maps.npy                                of a loss and an image: the attribution of every pixel `[N, H, W]`, summed
-                                              over channels; NaN for a row without the image. attributions.parquet then
-                                              has a number `attribution`, the sum over pixels
+      maps.npy                                of integrated gradients and a loss, of an image or a volume: the
+                                              attribution of every pixel `[N, H, W]`, summed over channels; NaN for a
+                                              row without the image. attributions.parquet then has a number
+                                              `attribution`, the sum over pixels
+      absolute.npy, signed.npy                of these, saliency and canonical: the means over rows of the absolute
+                                              values and of the values, float32 `[K, H, W]` or `[K, D, H, W]` for K
+                                              outputs, in the grid of the stored images, 0 where the view does not reach
+      effect.npy                              of saliency and canonical: likewise |gradient x (pixel - training mean)|
+      absolute.nii.gz, ...                    the same of volumes with an affine, as K volumes in the patient's axes
+      regions.tsv                             with --atlas: per region its number, name, voxels, density (the mean
+                                              effect, or else absolute value, of a voxel), share (of the sum of them),
+                                              mean (of signed values) and, of several outputs, the density of each
       individual-*.png                        of a loss: the features that raise and lower the loss of a row the most
       guided.npy                              guided Grad-CAM `[N, H, W, C]`, in the size of the view
       attention.npz                           the attention of a fusion: names of `tokens` and their `columns`, `mean`
@@ -41,16 +50,20 @@ else is shared: the choice of rows, the head, the groups of columns, and the fol
                     was trained on
     settings        the options of the method
     columns         per column, in the order of the input: name, group, importance, share (of the sum of importances),
-                    rank (from 1) and, where the attributions have a sign, mean; [] for images
+                    rank (from 1) and, where the attributions have a sign, mean; with --atlas per region, whose
+                    importance is its density, the densest first; else [] for images
     groups          per group: name, colour, columns (their number), importance and share (their sums); [] for images
     pictures        per picture: file, alternative (its description in a sentence)
     details         what only this method reports: `completeness` of integrated gradients, with the relative `error`
                     over all rows, the largest of a row, and whether the tolerance was `reached` (null if the number of
                     steps was given); `absent`, the number of rows without an attribution; of a single output,
                     `modality`: the mean over rows of the sum (`summed`) and of the mean (`mean`) of absolute
-                    attributions; of a loss, `individuals`: per row `key`, whether it is `absent`, and the features with
-                    the `highest` and `lowest` attributions; of an ablation, the change, the outputs that change most
-                    and the metrics of each group; of an attention, the `fusion`, the `grid`, and per token: name, rows,
+                    attributions; of regions, `unit`: "region"; of saliency and the like, as `outputs`, the `name` of
+                    each and the `total` of its absolute map; of canonical, the `partner`, the `directions`, and the
+                    `correlations` on training rows and (`correlations_explained`) on the explained rows; of a loss,
+                    `individuals`: per row `key`, whether it is `absent`, and the features with the `highest` and
+                    `lowest` attributions; of an ablation, the change, the outputs that change most and the metrics of
+                    each group; of an attention, the `fusion`, the `grid`, and per token: name, rows,
                     focus, region and its share, and the mean weights of all regions
     notes           sentences for the user
     made_by         command, versions and machine
@@ -59,11 +72,13 @@ Every number is finite or null. `Explanation.read` reads a folder, and `explanat
 """
 
 from mmcl_jax.explain import ablation as ablation
-from mmcl_jax.explain import grad_cam as grad_cam
 from mmcl_jax.explain import integrated_gradients as integrated_gradients
 from mmcl_jax.explain.base import METHODS
 from mmcl_jax.explain.fusions import attention as attention
 from mmcl_jax.explain.losses import loss as loss
+from mmcl_jax.explain.pictures import canonical as canonical
+from mmcl_jax.explain.pictures import grad_cam as grad_cam
+from mmcl_jax.explain.pictures import saliency as saliency
 from mmcl_jax.explain.result import Explanation, explanations_of
 
 __all__ = ["METHODS", "Explanation", "explanations_of"]

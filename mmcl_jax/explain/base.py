@@ -10,9 +10,11 @@ import numpy as np
 from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check_name
+from mmcl_jax.evaluation.heads.encoded import IDS
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.explain.columns import Columns
+from mmcl_jax.explain.pictures.regions import Atlas
 
 BASELINES = ("zero", "mean")
 REPLACEMENTS = ("mean", "zero", "permuted")
@@ -48,6 +50,11 @@ class ExplainOptions:
     layer: int | None = None
     interpolation: str = "bilinear"
     attention: str = "mean"
+    dimensions: tuple[int, ...] = ()
+    partner: str | None = None
+    directions: int = 1
+    atlas: Path | None = None
+    atlas_names: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +73,7 @@ class Subject:
       present: which of them have an attribution `[N]`: all, except those that lack an input of every term of a loss.
       columns: names and groups of the columns; None for images and volumes.
       options: of the command.
+      atlas: in the grid of the explained volumes; None without `--atlas`.
     """
 
     source: Source
@@ -79,6 +87,7 @@ class Subject:
     present: np.ndarray
     columns: Columns | None
     options: ExplainOptions
+    atlas: Atlas | None = None
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -96,6 +105,11 @@ class Subject:
     def inputs(self, name: str, split: str | None = None) -> Any:
         """Return all rows of a split (by default the explained one) in the form that the encoder of an input reads."""
         return self.source.inputs(self.store, split or self.options.split, name)
+
+    def taken(self, names: Sequence[str], indices: np.ndarray, split: str | None = None) -> dict[str, np.ndarray]:
+        """Return rows of these inputs, by name, and the `id` of each row, of a split (by default the explained one)."""
+        rows = {name: np.asarray(self.inputs(name, split)[indices]) for name in names}
+        return {**rows, IDS: self.source.ids(self.store, split or self.options.split)[indices]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +166,8 @@ class Method:
       head: whether it can explain a head ("optional"), explains nothing else ("needed"), or no head ("refused").
       reads: returns the inputs that are read.
       has: returns which rows are explained; None for the rows that have all inputs that are read.
+      first: the kinds that are explained where no input is named and the run has some; () for all of `takes`.
+      regions: whether it writes a table of the regions of an atlas, of volumes.
     """
 
     explain: Explain
@@ -159,6 +175,8 @@ class Method:
     head: Head = "optional"
     reads: Reads = inputs_behind
     has: Has | None = None
+    first: tuple[str, ...] = ()
+    regions: bool = False
 
 
 class Methods(dict[str, Method]):
@@ -172,13 +190,17 @@ class Methods(dict[str, Method]):
         head: Head = "optional",
         reads: Reads = inputs_behind,
         has: Has | None = None,
+        first: tuple[str, ...] = (),
+        regions: bool = False,
     ) -> Callable[[Explain], Explain]:
         """Register the decorated function under a name; `Method` describes the arguments."""
 
         def add(explain: Explain) -> Explain:
             if name in self:
                 raise ValueError(f"the method {name!r} is registered twice")
-            self[name] = Method(explain=explain, takes=takes, head=head, reads=reads, has=has)
+            self[name] = Method(
+                explain=explain, takes=takes, head=head, reads=reads, has=has, first=first, regions=regions
+            )
             return explain
 
         return add

@@ -2,19 +2,20 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.extend.core import ClosedJaxpr, Jaxpr
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from mmcl_jax.encoders import Encoder, Model
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.heads.encoded import ViewSpec, plain_spec, view_values
+from mmcl_jax.evaluation.heads.encoded import IDS, ViewSpec, plain_spec, plain_values
 from mmcl_jax.explain.base import IMAGE_KINDS, Subject
 from mmcl_jax.training.mesh import by_example, replicated
 
@@ -110,7 +111,8 @@ class EmbeddedInput:
         self._graphdef, self._state = nnx.split(model)
         self._fitted = {name: dict(run.inputs.fitted.get(name, {}))}
         self.spec = plain_spec(run.config, name)
-        rows = jax.ShapeDtypeStruct((1, *subject.spec.shape), subject.spec.dtype)
+        row = jax.ShapeDtypeStruct((1, *subject.spec.shape), subject.spec.dtype)
+        rows = {name: row, IDS: jax.ShapeDtypeStruct((1,), np.uint32)}
         embed = functools.partial(_embed, self._graphdef, name, self.spec)
         embedded = jax.eval_shape(embed, self._state, rows, self._fitted)
         self._mean: np.ndarray | None = None
@@ -123,18 +125,24 @@ class EmbeddedInput:
             self.width = self._columns(rows)
             self.columns = self.layout.columns(model.encoders[name], self.width, name)
 
-    def _columns(self, rows: jax.ShapeDtypeStruct) -> int:
+    def _columns(self, rows: dict[str, jax.ShapeDtypeStruct]) -> int:
         """Return the number of columns of the view of a vector, or of the rows of another kind."""
         if self._subject.spec.kind != "vector":
-            return rows.shape[1]
-        view = functools.partial(_view, self._subject.input, self.spec)
+            return rows[self._subject.input].shape[1]
+        view = functools.partial(_view, self.spec)
         return int(jax.eval_shape(view, rows, self._fitted).shape[1])
 
-    def __call__(self, rows: Any, mesh: Mesh) -> tuple[Array, list[Array]]:
-        """Return the floats `[R, E]` of stored rows, and the other arrays, divided over the mesh."""
+    def __call__(self, rows: Mapping[str, np.ndarray], mesh: Mesh) -> tuple[Array, list[Array]]:
+        """Return the floats `[R, E]` of rows (see `Subject.taken`), and the other arrays, divided over the mesh."""
         self._state, self._fitted = jax.device_put((self._state, self._fitted), replicated(mesh))
         program = _program(self._graphdef, self._subject.input, self.spec, self.layout)
-        return program(self._state, jax.device_put(np.asarray(rows), by_example(mesh)), self._fitted)
+        return program(self._state, jax.device_put(dict(rows), by_example(mesh)), self._fitted)
+
+    def bytes_of_row(self, model: Model) -> int:
+        """Return the bytes of what the encoder of an image or a volume keeps of one row for its gradient."""
+        like = jax.ShapeDtypeStruct((1, *self.layout.shapes[0]), jnp.float32)
+        body = model.encoders[self._subject.input].body
+        return bytes_of(jax.make_jaxpr(lambda view: body(view, train=False).pooled)(like))
 
     def baseline(self, name: str, mesh: Mesh, *, size: int) -> np.ndarray:
         """Return the baseline `[E]`: zeros, or the mean over the training rows that have the input.
@@ -157,7 +165,7 @@ class EmbeddedInput:
         total = np.zeros(len(self.columns))
         for start in range(0, len(indices), size):
             part = indices[start : start + size]
-            flat, _ = self(every[padded(part, size)], mesh)
+            flat, _ = self(subject.taken([subject.input], padded(part, size), "train"), mesh)
             total += np.asarray(flat[: len(part)], np.float64).sum(axis=0)
         self._mean = (total / len(indices)).astype(np.float32)
         return self._mean
@@ -168,15 +176,28 @@ def padded(indices: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([indices, np.repeat(indices[-1:], size - len(indices))])
 
 
-def _view(input: str, spec: ViewSpec, rows: Array, fitted: Any) -> Array:
-    keys = jax.random.split(jax.random.key(0), len(rows))
-    return view_values((spec,), {input: rows}, keys, fitted, train=False)[spec]
+def _view(spec: ViewSpec, rows: dict[str, Array], fitted: Any) -> Array:
+    return plain_values((spec,), rows, fitted)[spec]
 
 
-def _embed(graphdef: nnx.GraphDef, input: str, spec: ViewSpec, state: nnx.State, rows: Array, fitted: Any) -> Any:
-    return nnx.merge(graphdef, state).encoders[input].embed(_view(input, spec, rows, fitted))
+def _embed(
+    graphdef: nnx.GraphDef, input: str, spec: ViewSpec, state: nnx.State, rows: dict[str, Array], fitted: Any
+) -> Any:
+    return nnx.merge(graphdef, state).encoders[input].embed(_view(spec, rows, fitted))
 
 
 @functools.lru_cache(maxsize=16)
 def _program(graphdef: nnx.GraphDef, input: str, spec: ViewSpec, layout: Layout) -> Callable[..., Any]:
     return jax.jit(lambda *arguments: layout.split(_embed(graphdef, input, spec, *arguments)))
+
+
+def bytes_of(traced: ClosedJaxpr | Jaxpr) -> int:
+    """Return the bytes of all arrays that a traced function computes, of which its gradient keeps no more."""
+    jaxpr = traced.jaxpr if isinstance(traced, ClosedJaxpr) else traced
+    total = 0
+    for equation in jaxpr.eqns:
+        inner = [value for value in equation.params.values() if isinstance(value, ClosedJaxpr | Jaxpr)]
+        arrays: list[Any] = [variable.aval for variable in equation.outvars]
+        outputs = sum(array.size * array.dtype.itemsize for array in arrays)
+        total += sum(map(bytes_of, inner)) if inner else outputs
+    return total

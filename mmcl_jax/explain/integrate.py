@@ -139,6 +139,17 @@ class Path:
                              part, weight, np.int32(first))  # fmt: skip
             yield slice(start, first + size), (self.rows - self.baseline[None])[:, None] * total[:, start - first :]
 
+    def gradients(self) -> Iterator[tuple[slice, Float[Array, "R k E"]]]:
+        """Yield the gradients of blocks of outputs at the rows: a slice of the K outputs, and `[R, k, E]`."""
+        (count, inputs), outputs = self.rows.shape, self.change.shape[1]
+        size, once = block_of(inputs, outputs), np.ones(1, np.float32)
+        for start in range(0, outputs, size):
+            first = min(start, outputs - size)  # the last block may repeat outputs
+            total = jnp.zeros((count, size, inputs), jnp.float32, device=self.rows.sharding)
+            total = _add(self.function, inputs < outputs, size, total, self.arrays, self.rows, self.baseline,
+                         self.context, once, once, np.int32(first))  # fmt: skip
+            yield slice(start, first + size), total[:, start - first :]
+
 
 @functools.partial(jax.jit, static_argnums=0)
 def _change(function: RowFunction, arrays: Any, rows: Array, baseline: Array, context: Any) -> Array:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import jax
@@ -20,16 +20,16 @@ from mmcl_jax.evaluation.heads.encoded import (
     encoded,
     features_of,
     plain_spec,
-    view_values,
+    plain_values,
     views_of_inputs,
 )
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.protocols.made import encoders_of
 from mmcl_jax.evaluation.sources.features import frozen_encoder
-from mmcl_jax.explain.base import Subject
+from mmcl_jax.explain.base import IMAGE_KINDS, Subject
 from mmcl_jax.explain.embedded import EmbeddedInput, Layout, padded
-from mmcl_jax.explain.integrate import Noise, Path, RowFunction, rows_of
+from mmcl_jax.explain.integrate import Noise, Path, RowFunction, block_of, rows_of
 from mmcl_jax.page.wording import counted
 from mmcl_jax.tasks import Class
 from mmcl_jax.training.mesh import by_example, local_mesh, replicated
@@ -119,6 +119,18 @@ class OneOutput:
         return self.function(arrays, row, context)[context["chosen"]]
 
 
+@dataclasses.dataclass(frozen=True)
+class SomeOutputs:
+    """Some outputs of a function, by their indices."""
+
+    function: RowFunction
+    indices: tuple[int, ...]
+
+    def __call__(self, arrays: Any, row: Float[Array, "E"], context: Any) -> Float[Array, "k"]:
+        """Return these outputs."""
+        return self.function(arrays, row, context)[jnp.array(self.indices)]
+
+
 class OtherFeatures:
     """The features of rows that a head reads beside those of the explained input."""
 
@@ -138,8 +150,7 @@ class OtherFeatures:
         """Return the "features" of the parts of fusions, and the "pooled" features of other modalities."""
         subject, inputs_of = self._subject, self._subject.source.inputs_of
         pooled = {
-            modality: encode({name: np.asarray(subject.inputs(name)[indices]) for name in inputs_of([modality])})
-            for modality, encode in self._encode.items()
+            modality: encode(subject.taken(inputs_of([modality]), indices)) for modality, encode in self._encode.items()
         }
         features: dict[str, Features] = {}
         for name in sorted(set(inputs_of(self._depends)) - {subject.input}):
@@ -153,14 +164,14 @@ class Outputs:
     Features that do not depend on the input are computed once for each row.
     """
 
-    extra = 0
     noise: Noise | None = None
 
     def __init__(self, subject: Subject) -> None:
         """Load the model.
 
         Raises:
-          UserError: the head predicts masks, the run has no weights, or an encoder cannot be explained.
+          UserError: the head predicts masks, the run has no weights, an encoder cannot be explained, or the embedding
+            has no such dimension.
         """
         head, run = subject.head, subject.source.run
         check(
@@ -180,15 +191,35 @@ class Outputs:
         width = sum(model.encoders[name].out_features for name in subject.reads)
         self.arrays = {"model": state, **({} if head is None else head_arrays(head, width))}
         self.outputs = width if head is None else head.trained.task.outputs
-        self._others = OtherFeatures(subject, model, batch_size=rows_of(len(self.embedded.columns), self.outputs))
         self._chosen: np.ndarray | None = None
+        self.of, self.names = f"the {counted(width, 'dimension')} of the embedding", _dimensions(range(width))
+        if head is not None:
+            self.of = f"the {counted(self.outputs, 'output')} for {head.trained.task.label}"
+            self.names = _names(head)
+        elif subject.options.dimensions:
+            self._take(subject.options.dimensions)
+        # What an encoder of images keeps of each row for its gradient, once for every output that is differentiated.
+        pictured, inputs = subject.spec.kind in IMAGE_KINDS, len(self.embedded.columns)
+        self.extra = self.embedded.bytes_of_row(model) * block_of(inputs, self.outputs) if pictured else 0
+        self._others = OtherFeatures(subject, model, batch_size=rows_of(inputs, self.outputs, self.extra))
         if head is None:
-            self.of = f"the {counted(width, 'dimension')} of the embedding"
             return
-        self.of = f"the {counted(self.outputs, 'output')} for {head.trained.task.label}"
         if subject.options.output is not None:
             self._chosen, self.of = chosen_outputs(subject, head)
-            self.function, self.outputs = OneOutput(self.function), 1
+            self.function, self.outputs, self.names = OneOutput(self.function), 1, (self.of,)
+
+    def _take(self, dimensions: tuple[int, ...]) -> None:
+        """Explain these dimensions of the embedding alone."""
+        last = self.outputs - 1
+        for dimension in dimensions:
+            check(
+                0 <= dimension <= last, f"--dimension: the embedding has the dimensions 0 to {last}, not {dimension}."
+            )
+        dimensions = tuple(dict.fromkeys(dimensions))
+        self.function, self.outputs = SomeOutputs(self.function, dimensions), len(dimensions)
+        self.names = _dimensions(dimensions)
+        self.of = f"the {' and '.join(self.names)} of the embedding"
+        self.settings = {**self.settings, "dimensions": list(dimensions)}
 
     def context(self, indices: np.ndarray, mesh: Mesh) -> Any:
         """Return what `OtherFeatures` returns and, if an output was chosen, its index as "chosen"."""
@@ -197,6 +228,17 @@ class Outputs:
             chosen = self._chosen[np.searchsorted(subject.rows, indices)]
             context["chosen"] = jax.device_put(chosen, by_example(mesh))
         return context
+
+
+def _dimensions(indices: Iterable[int]) -> tuple[str, ...]:
+    return tuple(f"dimension {index}" for index in indices)
+
+
+def _names(head: KeptHead) -> tuple[str, ...]:
+    """Return the names of the outputs of a head, or their numbers where they have none."""
+    task = head.trained.task
+    names = head.labels[task.label] if isinstance(task, Class) else tuple(head.labels)
+    return tuple(names) if len(names) == task.outputs else tuple(f"output {index}" for index in range(task.outputs))
 
 
 def chosen_outputs(subject: Subject, head: KeptHead) -> tuple[np.ndarray, str]:
@@ -212,9 +254,7 @@ def chosen_outputs(subject: Subject, head: KeptHead) -> tuple[np.ndarray, str]:
         f"--output: the outputs of the head for {task.label!r} ({task.name}) have no names; leave the option out.",
     )
     if output == "predicted" and isinstance(task, Class):
-        inputs = {
-            name: np.asarray(subject.inputs(name)[subject.rows]) for name in subject.source.inputs_of(subject.reads)
-        }
+        inputs = subject.taken(subject.source.inputs_of(subject.reads), subject.rows)
         return head.outputs(inputs).argmax(axis=1).astype(np.int32), f"the predicted class of {task.label}"
     choices = (*names, "predicted") if isinstance(task, Class) else names
     check_name(output, choices, "--output: the head has no output")
@@ -252,7 +292,7 @@ def part_features(subject: Subject, model: Model, name: str, indices: np.ndarray
     Raises:
       UserError: its rows have several images, of which a fusion of one row takes one.
     """
-    run, rows = subject.source.run, np.asarray(subject.inputs(name)[indices])
+    run, rows = subject.source.run, subject.taken([name], indices)
     spec = plain_spec(run.config, name)
     check(
         run.schema.entries[run.inputs.specs[name].of].pictures == 1,
@@ -266,9 +306,8 @@ def part_features(subject: Subject, model: Model, name: str, indices: np.ndarray
 
 @functools.lru_cache(maxsize=16)
 def _features(graphdef: nnx.GraphDef, name: str, spec: ViewSpec) -> Callable[..., Features]:
-    def features(state: nnx.State, rows: Array, fitted: Any) -> Features:
-        keys = jax.random.split(jax.random.key(0), len(rows))
-        views = view_values((spec,), {name: rows}, keys, {name: fitted}, train=False)
+    def features(state: nnx.State, rows: dict[str, Array], fitted: Any) -> Features:
+        views = plain_values((spec,), rows, {name: fitted})
         return features_of(nnx.merge(graphdef, state).encoders, views, train=False)[spec]
 
     return jax.jit(features)
@@ -283,10 +322,9 @@ def paths(subject: Subject, explained: Explained, baseline: str) -> Iterator[tup
     mesh = local_mesh(size)
     start = jax.device_put(explained.embedded.baseline(baseline, mesh, size=size), replicated(mesh))
     arrays = jax.device_put(explained.arrays, replicated(mesh))
-    every = subject.inputs(subject.input)
     for first in range(0, len(subject.rows), size):
         block = slice(first, min(first + size, len(subject.rows)))
         indices = padded(subject.rows[block], size)
-        flat, rest = explained.embedded(every[indices], mesh)
+        flat, rest = explained.embedded(subject.taken([subject.input], indices), mesh)
         context = {**explained.context(indices, mesh), "rest": rest}
         yield block, Path(explained.function, arrays, flat, start, context, explained.extra)

@@ -23,24 +23,33 @@ class Truth:
     Attributes:
       causal: per modality, the features that a visible trait depends on.
       linked: per modality, features in linkage with a causal one, which are neither causal nor noise.
+      partners: of each causal variant, itself and the variants in linkage with it.
     """
 
     causal: Mapping[str, frozenset[str]]
     linked: Mapping[str, frozenset[str]]
+    partners: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> "Truth":
-        """Read the truth from `causes.csv` (modality, feature) and `linkage.csv` (variant).
+        """Read the truth from `causes.csv` (modality, feature) and `linkage.csv` (variant, causal).
 
         Raises:
           UserError: a file is missing, or lacks a column.
         """
-        causes, linkage = _table(folder / CAUSES, "modality", "feature"), _table(folder / LINKAGE, "variant")
+        causes, linkage = _table(folder / CAUSES, "modality", "feature"), _table(folder / LINKAGE, "variant", "causal")
         causal: dict[str, set[str]] = {}
         for modality, feature in causes.select("modality", "feature").iter_rows():
             causal.setdefault(modality, set()).add(feature)
         linked = frozenset(linkage["variant"]) - causal.get("snp", set())
-        return cls({name: frozenset(features) for name, features in causal.items()}, {"snp": linked})
+        partners = {variant: {variant} for variant in causal.get("snp", set())}
+        for variant, cause in linkage.select("variant", "causal").iter_rows():
+            partners.setdefault(cause, {cause}).add(variant)
+        return cls(
+            {name: frozenset(features) for name, features in causal.items()},
+            {"snp": linked},
+            {cause: frozenset(variants) for cause, variants in partners.items()},
+        )
 
 
 def auroc_of_causal(columns: Sequence[Mapping[str, Any]], truth: Truth, modality: str) -> dict[str, float]:

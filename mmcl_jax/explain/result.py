@@ -59,10 +59,11 @@ class _Modality(TypedDict):
 
 class _Details(TypedDict, total=False):
     additive: bool
+    unit: str
     absent: _Count
     modality: Annotated[_Modality, Open]
     tokens: list[Annotated[_Token, Open]]
-    grid: tuple[int, int]
+    grid: list[_Count]
 
 
 class _Head(TypedDict):
@@ -74,6 +75,7 @@ class _About(TypedDict):
 
     method: str
     input: str
+    kind: str
     of: str
     step: _Count | None
     split: str
@@ -167,7 +169,8 @@ class Explanation:
         if self.columns:
             additive = about["details"].get("additive", True)  # of an ablation, shares mean nothing
             table = Table(title=Text(title), title_justify="left")
-            for name in ("", "column", "group", "importance", *(["share"] if additive else [])):
+            unit = about["details"].get("unit", "column")
+            for name in ("", unit, "group", "importance", *(["share"] if additive else [])):
                 table.add_column(name, justify="right" if name in ("", "importance", "share") else "left")
             for column in self.columns[:top]:
                 names = Text(clipped(column["name"], 40)), Text(clipped(column["group"], 24))
@@ -175,7 +178,7 @@ class Explanation:
                 table.add_row(str(column["rank"]), *names, _shown(column["importance"]), *part)
             console.print(table)
             if len(self.columns) > top:
-                console.print(f"and {counted(len(self.columns) - top, 'further column')}", highlight=False)
+                console.print(f"and {counted(len(self.columns) - top, f'further {unit}')}", highlight=False)
             if len(self.groups) > 1:
                 numbers = [
                     share(group["share"] or 0, 1) if additive else _shown(group["importance"]) for group in self.groups

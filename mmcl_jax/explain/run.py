@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from mmcl_jax.data.format.unchanged import Unchanged
+from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.protocols.kept import KeptHead
@@ -27,6 +28,7 @@ from mmcl_jax.explain.base import (
     Subject,
 )
 from mmcl_jax.explain.columns import Columns, check_groups, noise_columns, read_groups
+from mmcl_jax.explain.pictures.regions import Atlas, read_atlas
 from mmcl_jax.explain.result import Explanation, write
 from mmcl_jax.files import atomic
 from mmcl_jax.text import nearest
@@ -44,6 +46,7 @@ def explain_run(
     head_name: str = "",
     groups: Path | None = None,
     command: str = "",
+    untrained: bool = False,
 ) -> list[Explanation]:
     """Explain a run, or a kept head of it, by every method and input; write a folder for each, and return them.
 
@@ -58,12 +61,13 @@ def explain_run(
       head_name: the name of its folder.
       groups: a file with groups of columns; None for the tags of the store.
       command: that makes the explanations, for `explanation.json`.
+      untrained: whether the run is explained as it was before its training; without a head.
 
     Raises:
       UserError: an option is unknown or out of range, the method does not take the input, or no row has the input.
     """
     _check_options(options)
-    source = Source("run", run) if head is None else head.source
+    source = Source("random" if untrained else "run", run) if head is None else head.source
     source = dataclasses.replace(source, run=in_float32(source.run), _cache={})
     if head is not None:
         head = dataclasses.replace(head, source=source)
@@ -86,6 +90,11 @@ def explain_run(
         subjects += [
             (name, _subject(source, store, input, method, options, head, head_name, by_column)) for input in inputs
         ]
+    check(
+        options.atlas is None or any(subject.atlas is not None for _, subject in subjects),
+        "--atlas: no chosen method writes a table of regions of a volume; take "
+        f"{', '.join(sorted(name for name, method in METHODS.items() if method.regions))}, with an input that is one.",
+    )
     if groups is not None and by_column is not None:
         explained = [subject.columns.names for _, subject in subjects if subject.columns is not None]
         check_groups(groups, by_column, list(dict.fromkeys(name for names in explained for name in names)))
@@ -121,6 +130,7 @@ def _check_options(options: ExplainOptions) -> None:
     ):
         check_name(value, choices, f"--{name}: there is no {name}")
     numbers = {"rows": options.rows, "max-steps": options.max_steps, "top": options.top, "reference": options.reference}
+    numbers["directions"] = options.directions
     for name, number in (*numbers.items(), *(() if options.steps is None else (("steps", options.steps),))):
         check(number > 0, f"--{name}: give a positive whole number, not {number}.")
     check(options.tolerance > 0, f"--tolerance: give a number above 0, such as 0.01, not {options.tolerance:g}.")
@@ -137,6 +147,13 @@ def _check_options(options: ExplainOptions) -> None:
         np.isfinite(options.noise_std) and options.noise_std > 0,
         f"--noise-std: give a number above 0, not {options.noise_std:g}.",
     )
+    for names, others, sentence in (
+        (options.partner is not None, ("canonical",), "--partner: it is of the method canonical"),
+        (options.atlas_names is not None, (), "--atlas-names: they name the regions of an atlas; give --atlas"),
+        (bool(options.dimensions), ("saliency", "integrated_gradients"), "--dimension: it is of the method saliency"),
+    ):
+        given = options.atlas is not None if not others else bool(set(others) & set(options.methods))
+        check(not names or given, f"{sentence}, or leave the option out.")
     check(len(options.methods) > 0, f"--method: name at least one of {', '.join(sorted(METHODS))}.")
 
 
@@ -155,7 +172,8 @@ def _inputs(
             f"--input {one}: the method {name!r} explains inputs of the kind {' or '.join(method.takes)}, and {one!r} "
             f"is of the kind {specs[one].kind}.",
         )
-    chosen = asked or tuple(one for one in options if specs[one].kind in method.takes)
+    chosen = asked or tuple(one for one in options if specs[one].kind in method.first)
+    chosen = chosen or tuple(one for one in options if specs[one].kind in method.takes)
     check(
         len(chosen) > 0,
         f"--method {name}: it explains inputs of the kind {' or '.join(method.takes)}, and there is none among "
@@ -221,7 +239,14 @@ def _subject(
         present=having[rows],
         columns=Columns.of(run.inputs, spec, input, store, groups, noise=noise) if spec.kind in COLUMN_KINDS else None,
         options=options,
+        atlas=_atlas(store, spec, options) if method.regions and spec.kind == "volume" else None,
     )
+
+
+def _atlas(store: Store, spec: InputSpec, options: ExplainOptions) -> Atlas | None:
+    if options.atlas is None:
+        return None
+    return read_atlas(store.schema.entries[spec.of], spec.of, options.atlas, options.atlas_names)
 
 
 def _individuals(names: tuple[str, ...], keys: Sequence[str], explained: np.ndarray, split: str) -> list[int]:

@@ -13,6 +13,7 @@ from mmcl_jax.border import read_written
 from mmcl_jax.errors import check
 from mmcl_jax.export.card import CARD, card_of, dumped
 from mmcl_jax.export.formats import Written, format_of
+from mmcl_jax.export.preprocessing import write_features
 from mmcl_jax.export.readme import README, readme_of
 from mmcl_jax.export.release import Release
 from mmcl_jax.files import CHECKSUMS, atomic, damage, write_checksums
@@ -81,9 +82,10 @@ def write_release(
         files: dict[str, list[Written]] = {
             name: module.write(release, partial) for name, module in zip(formats, modules, strict=True)
         }
+        features = write_features(release, partial)
         card = card_of(release, files, command=command)
         (partial / CARD).write_text(dumped(card), encoding="utf-8")
-        written = [one for several in files.values() for one in several]
+        written = [*(one for several in files.values() for one in several), *features]
         (partial / README).write_text(readme_of(card, written, license=license), encoding="utf-8")
         write_checksums(partial, [path for path in partial.rglob("*") if path.is_file()])
     return card

@@ -1,19 +1,28 @@
 """The preprocessing of an export's inputs: a description for the card, and the fitted arrays."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmcl_jax.data.format.format3 import LIKE, names_file
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.encoders import view_specs
-from mmcl_jax.evaluation.heads.encoded import plain_spec
+from mmcl_jax.evaluation.heads.encoded import ViewSpec, plain_spec
+from mmcl_jax.export.formats import Written
 from mmcl_jax.export.release import Release
+from mmcl_jax.prepare.entries.variants import variants_file
 from mmcl_jax.training.runs.run import read_origin
+from mmcl_jax.views import VIEWS
 
 ARRAYS = "preprocessing.safetensors"
 _DIVIDE_BY = {"uint8": 255, "uint16": 65535, "float16": 1}
+_WINDOW = "not resized: the middle of the volume, with zeros beyond it, as the steps under `scan` leave it"
+_STEPS = ("mask", "rescale", "histogram", "normalise")  # of the view `scan`, in their order
 _RESIZE = "linear at half-pixel centres, not antialiased, edge pixels repeated"
+_FEATURES = {"names": "The names of the features", "variants": "The variants, with both alleles and the counted one,"}
 # What the request of a store says about its pictures.
 _PICTURES = ("channels", "image_size", "resize", "antialias", "aspect", "transparent", "intensity", "nan", "bits")
 
@@ -22,8 +31,10 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
     """Return how stored rows of an input become what its encoder reads, as JSON values.
 
     Every kind has `kind`, `view` (its name) and the `shape` of one stored row, or of one image where rows have several
-    `images`. An image or volume has its `dtype`, the number to `divide_by` and the `size` that it is resized to; a
-    table has its columns with their fitted statistics.
+    `images`. An image or volume has its `dtype`, the number to `divide_by` and the `size` that it is resized to, or, of
+    the view `scan`, of its window in the middle; its key `scan` has the steps before. A table has its columns with
+    their fitted statistics. A vector may have a file with the `names` of its features, and genotypes with the
+    `variants`: chromosome, position, id, the counted allele and the other one.
     """
     run = release.run
     spec, view = run.inputs.specs[name], plain_spec(run.config, name)
@@ -44,7 +55,7 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
             "images": images,
             "divide_by": _DIVIDE_BY[spec.dtype],
             "size": size,
-            "resize": _RESIZE,
+            **({"scan": _steps(view), "resize": _WINDOW} if dict(view)["name"] == "scan" else {"resize": _RESIZE}),
             "fit": entry.fit if entry is not None else "",
             "prepared": _prepared(release),
         }
@@ -52,11 +63,37 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
         encoding = run.inputs.tables[name]
         policies = {"missing": encoding.missing, "outside": encoding.outside}
         return {**card, **policies, "missing_words": run.declaration.missing, "columns": table_columns(encoding)}
-    return card
+    return {**card, **{key: path.name for key, path in _features(release, name).items()}}
+
+
+def write_features(release: Release, folder: Path) -> list[Written]:
+    """Write the names of the features of vectors and the variants of genotypes with their alleles, as the run has them.
+
+    Runs of earlier versions have none of these files.
+    """
+    written: dict[str, Written] = {}
+    for name in release.sources:
+        for key, path in _features(release, name).items():
+            shutil.copyfile(path, folder / path.name)
+            about = f"{_FEATURES[key]} of {name!r}, in the order of its numbers."
+            written[path.name] = Written(file=path.name, about=about)
+    return list(written.values())
+
+
+def _features(release: Release, name: str) -> dict[str, Path]:
+    """Return the files of the run that say what the numbers of a vector are."""
+    spec, folder = release.run.inputs.specs[name], release.run.directory / LIKE
+    if spec.kind != "vector":
+        return {}
+    paths = {"names": folder / names_file(spec.of), "variants": folder / variants_file(spec.of)}
+    return {key: path for key, path in paths.items() if path.is_file()}
 
 
 def arrays_of(release: Release) -> dict[str, np.ndarray]:
-    """Return the fitted arrays by "INPUT/NAME": imputers and quantiles of tables, moments of vectors, known tokens."""
+    """Return the fitted arrays by "INPUT/NAME".
+
+    They are imputers and quantiles of tables, moments of vectors, known tokens, and landmarks and masks of volumes.
+    """
     arrays = {}
     for name in release.sources:
         for key, array in release.run.inputs.fitted.get(name, {}).items():
@@ -95,6 +132,12 @@ def table_arrays(encoding: Encoding) -> dict[str, np.ndarray]:
         fields = dataclasses.fields(encoding.imputer)
         arrays |= {f"imputer.{f.name}": np.ascontiguousarray(getattr(encoding.imputer, f.name)) for f in fields}
     return arrays
+
+
+def _steps(view: ViewSpec) -> dict[str, Any]:
+    """Return the options of the view `scan` that its plain form depends on, defaults filled in."""
+    options = {**VIEWS.spec("scan"), **dict(view)}
+    return {key: options[key] for key in _STEPS}
 
 
 def _prepared(release: Release) -> dict[str, Any]:

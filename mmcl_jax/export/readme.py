@@ -92,8 +92,9 @@ def _inputs(card: Mapping[str, Any]) -> list[str]:
         shape = " x ".join(map(str, spec["shape"]))
         if spec["kind"] in ("image", "volume"):
             size = " x ".join(map(str, spec["size"]))
+            fitted = f"a window of {size}" if "scan" in spec else f"resized to {size}"
             lines.append(
-                f"{spec['dtype']} {shape}, channels last, divided by {spec['divide_by']}, resized to {size} "
+                f"{spec['dtype']} {shape}, channels last, divided by {spec['divide_by']}, {fitted} "
                 f"({spec['resize']}). Arrays of another size are refused; pictures were fitted to it so: "
                 f"{escaped(spec['fit'] or 'as they are')}."
             )

@@ -16,43 +16,17 @@ from mmcl_jax.border import to_json
 from mmcl_jax.export.folder import check_out
 from mmcl_jax.files import atomic, write_checksums, write_text
 from mmcl_jax.genotypes import Genotypes
-from mmcl_jax.gwas.people.cohort import Cohort, chosen_variants, phenotypes_of
+from mmcl_jax.gwas.find import Found, Settings, find_regions
+from mmcl_jax.gwas.people.cohort import Cohort, phenotypes_of
 from mmcl_jax.gwas.results.catalog import Catalog
 from mmcl_jax.gwas.results.handover import write_handover
 from mmcl_jax.gwas.results.page import Study, render_page
 from mmcl_jax.gwas.results.ssf import write_combined, write_ssf
-from mmcl_jax.gwas.statistics.clump import Region, clump
-from mmcl_jax.gwas.statistics.p_values import bonferroni, inflation
-from mmcl_jax.gwas.statistics.scan import associate
+from mmcl_jax.gwas.statistics.p_values import inflation
 from mmcl_jax.lock import locked
 
 ABOUT, PAGE = "gwas.json", "gwas.html"
 INFLATED = 1.1  # the inflation above which the page warns of a phenotype
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How phenotypes are made and variants tested.
-
-    Attributes:
-      components: principal components of the phenotypes; 0 takes the columns themselves.
-      transform: "inverse_normal" or "none".
-      min_frequency: the least frequency of the rarer allele.
-      p1: the largest p-value of an index variant.
-      p2: the largest p-value of a clumped variant.
-      r2: linkage above which a variant is clumped.
-      window: the distance below which a variant is clumped, in kilobases.
-      seed: of the permuted phenotype.
-    """
-
-    components: int
-    transform: str
-    min_frequency: float
-    p1: float
-    p2: float
-    r2: float
-    window: float
-    seed: int
 
 
 def check_study(out: Path) -> None:
@@ -110,9 +84,9 @@ def write_study(
         }
         study = Study(title, command, about, commands, list(warnings))
         if genotypes is not None:
-            assert cohort.genotyped is not None
-            found = _test(cohort, cohort.genotyped, phenotypes.values, genotypes, settings, partial, phenotypes.names)
-            about |= found.about
+            (partial / ".arrays").mkdir()
+            found = find_regions(cohort, phenotypes, genotypes, settings, partial / ".arrays")
+            about |= _summarised(found, genotypes, phenotypes.names, partial)
             study = dataclasses.replace(study, found=found.associations, combined=found.combined, regions=found.regions)
             traits = _look_up(catalog, study, settings.window)
             _write_regions(partial / "regions.tsv", study, traits, found.best)
@@ -128,62 +102,21 @@ def write_study(
     return about
 
 
-@dataclasses.dataclass(frozen=True)
-class _Tested:
-    associations: Any
-    combined: np.ndarray
-    best: np.ndarray
-    regions: list[Region]
-    about: dict[str, Any]
-
-
-def _test(
-    cohort: Cohort,
-    people: np.ndarray,
-    values: np.ndarray,
-    genotypes: Genotypes,
-    settings: Settings,
-    folder: Path,
-    names: Sequence[str],
-) -> _Tested:
-    """Test all variants, clump them, and write the summary statistics."""
-    chosen, excluded = chosen_variants(genotypes)
-    (folder / ".arrays").mkdir()
-    found = associate(
-        genotypes,
-        people,
-        chosen,
-        values,
-        cohort.covariates.values,
-        names,
-        folder / ".arrays",
-        min_frequency=settings.min_frequency,
-        seed=settings.seed,
-    )
-    combined, best = bonferroni(found.neg_log10_p)
-    regions = clump(
-        combined,
-        found.variants.chromosome,
-        found.variants.position,
-        lambda at: genotypes.read(people, chosen[at]),
-        p1=settings.p1,
-        p2=settings.p2,
-        r2=settings.r2,
-        window=settings.window,
-    )
+def _summarised(found: Found, genotypes: Genotypes, names: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Write the summary statistics, and return what `gwas.json` says of the tests."""
+    associations = found.associations
     (folder / "summary").mkdir()
     for index, name in enumerate(names):
-        write_ssf(folder / "summary" / f"{index + 1:02d}-{_file_name(name)}.tsv.gz", found, index)
-    write_combined(folder / "combined.tsv.gz", found, combined, best)
-    about = {
+        write_ssf(folder / "summary" / f"{index + 1:02d}-{_file_name(name)}.tsv.gz", associations, index)
+    write_combined(folder / "combined.tsv.gz", associations, found.combined, found.best)
+    return {
         "genotypes": [str(path) for path in genotypes.files],
-        "variants": int(np.isfinite(combined).sum()),
-        "untested": {**excluded, **found.untested()},
-        "inflation": {name: inflation(found.neg_log10_p[index]) for index, name in enumerate(names)},
-        "inflation_of_permuted": inflation(found.permuted),
-        "regions": len(regions),
+        "variants": int(np.isfinite(found.combined).sum()),
+        "untested": {**found.excluded, **associations.untested()},
+        "inflation": {name: inflation(associations.neg_log10_p[index]) for index, name in enumerate(names)},
+        "inflation_of_permuted": inflation(associations.permuted),
+        "regions": len(found.regions),
     }
-    return _Tested(found, combined, best, regions, about)
 
 
 def _look_up(catalog: Catalog | None, study: Study, window: float) -> list[list[tuple[str, int]]] | None:

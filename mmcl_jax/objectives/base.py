@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -69,6 +69,8 @@ class Term:
       stream: name of the random stream; terms with the same stream draw the same numbers. By default each term has its
         own stream.
       unexplained: what the loss reads that neither a model nor plain views have, such as masked cells; "" for nothing.
+      caution: returns a sentence for the log about a batch of so many rows, for embeddings of these widths, "" for
+        none; raises `ValueError` if the loss has no meaning in such a batch. None for a loss that any batch suits.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Term:
     queue: int = 0
     stream: str = ""
     unexplained: str = ""
+    caution: Callable[[int, Sequence[int]], str] | None = None
 
     def __post_init__(self) -> None:
         if (self.choose is None) != (self.each_pair is None):
@@ -228,9 +231,16 @@ class Term:
                 f"result of its stage each."
             )
         features = read_features(self.name, read["arrays"], self.between)
+        if "embedding" in self.outputs:
+            for text, own, array in zip(self.between, self.reads, read["arrays"], strict=True):
+                if not own.local and not isinstance(array, Features) and array.ndim == 3:
+                    raise ArrayError(f"{self.name} reads the pooled feature {text!r}; give [rows, width], no places.")
         if batch.present is not None:
             features = zeroed(features, batch.present)
-        compared = tuple(view.pooled if view.local is None else view.local for view in features)
+        compared = tuple(
+            view.pooled if view.local is None or not read.local else view.local
+            for view, read in zip(features, self.reads, strict=True)
+        )
         inputs = read["inputs"] if isinstance(read["inputs"], tuple) else (read["inputs"],)
         stage = Each(
             ids=batch.ids,

@@ -130,6 +130,7 @@ summary { cursor: pointer; font-weight: 600; }
 .facts dt { color: var(--soft); font-size: .8125rem; }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.5rem, 1fr)); gap: .875rem;
   margin-top: 1.5rem; }
+.sheet.large { grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); }
 .sheet img { display: block; width: 100%; height: auto; border-radius: .375rem; background: var(--track); }
 .sheet .pixels, .hero .pixels { image-rendering: pixelated; }
 .sheet figcaption { color: var(--soft); font-size: .75rem; line-height: 1.35; margin-top: .25rem; }

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from mmcl_jax.border import to_json
 from mmcl_jax.data.schema import Column, Schema, class_codes
 from mmcl_jax.data.table.statistics import Statistics
-from mmcl_jax.errors import UserError
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.page.wording import counted
 from mmcl_jax.prepare import audit
 from mmcl_jax.prepare.card.findings import ColumnFinding
@@ -162,9 +162,7 @@ def inspect(
         labels=label_values,
         splits=divided,
         subsets=_subsets(rows, kept, divided, codes, label_columns, request, recipe),
-        folds=draw_folds(
-            len(kept), request.folds, seed=request.seed, label=codes, group=_undivided(rows, kept, alike)[0]
-        ),
+        folds=_folds(rows, kept, codes, request, recipe, ids, alike),
         statistics=Statistics.fit(values[divided["train"]], schema),
         left_out=left_out,
         balance=balance,
@@ -307,6 +305,34 @@ def find_leaky(
             else:
                 left_out.setdefault(name, f"{reason}; to use it, declare its kind in --schema")
     return left_out, list(used.values())
+
+
+def _folds(
+    rows: Rows,
+    kept: np.ndarray,
+    codes: np.ndarray | None,
+    request: Request,
+    recipe: Recipe | None,
+    ids: Mapping[str, list[str]] | None,
+    alike: np.ndarray | None,
+) -> Sequence[np.ndarray]:
+    """Return the recipe's folds, without the rows that are left out, or else folds that are drawn.
+
+    Raises:
+      UserError: both were asked for, or rows or groups are too few.
+    """
+    if recipe is None or not recipe.folds or request.split_ids:
+        group = _undivided(rows, kept, alike)[0]
+        return draw_folds(len(kept), request.folds, seed=request.seed, label=codes, group=group)
+    count = len(recipe.folds)
+    check(not request.folds, f"--folds: the data set {recipe.name} has {count} folds of its own; leave it out.")
+    index_of = {rows.keys[row]: index for index, row in enumerate(kept)}
+    folds = [
+        np.array(sorted(index_of[key] for key in rows.keys_of(keys) if key in index_of), int) for keys in recipe.folds
+    ]
+    for number, members in enumerate(folds):
+        check(len(members) > 0, f"The data set {recipe.name} has no usable validation row in fold {number}.")
+    return folds
 
 
 def _subsets(

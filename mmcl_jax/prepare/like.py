@@ -14,7 +14,7 @@ import polars as pl
 
 from mmcl_jax.border import read_json, typed
 from mmcl_jax.bucket.border import local
-from mmcl_jax.data.format.format3 import ENTRIES, declaration_file, names_file
+from mmcl_jax.data.format.format3 import ENTRIES, LATER, LIKE, declaration_file, names_file
 from mmcl_jax.data.schema import BACK, LABEL_TAG, Column, Entry, Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
@@ -32,7 +32,6 @@ from mmcl_jax.prepare.table.parse import Parsed
 _FIT = tuple(field.name for field in dataclasses.fields(Fit) if not field.name.startswith("max_"))
 _IMAGES = ("image_size", "channels", "bits", "stack", *_FIT)
 _COLUMNS = ("schema", "label", "categorical", "decimal", "thousands", "missing")
-_OTHERS = ("declaration.*.json", "*.names.txt", "*.variants.tsv")  # files of a store that are read when they are needed
 _EXAMPLES = 3  # texts of a column that a warning shows
 
 
@@ -46,6 +45,7 @@ class Like:
       declaration: by which its cells are read.
       request: by which its images were made to fit.
       missing: the run's policy for missing values; empty for a store.
+      files: the folder with the files by which entries are read: the store, or a folder of the run.
     """
 
     directory: Path
@@ -53,6 +53,7 @@ class Like:
     declaration: Declaration
     request: Request
     missing: str
+    files: Path
 
     @classmethod
     def open(cls, directory: Path) -> "Like":
@@ -68,7 +69,7 @@ class Like:
         )
         if not is_run:
             store = Store.open(directory)
-            others = [path.name for form in _OTHERS for path in store.directory.glob(form)]
+            others = [path.name for form in LATER for path in store.directory.glob(form)]
             store.layout.files.check(others)
             return cls._of(store.directory, store.schema, store.declaration, store.directory / "store.json")
         fault = damage(directory)
@@ -85,7 +86,8 @@ class Like:
             )
         request = Request.read(made_by, {})
         policies: Policies = read_json(directory / "encoding.json", Policies, BACK)
-        if request.entries or request.targets:  # the run does not record enough about its entries
+        several = bool(request.entries or request.targets)
+        if several and not (directory / LIKE).is_dir():  # runs of earlier versions do not record how entries are read
             gone = f"--like: the store {where} of the run {directory} is gone; name its new folder with --like STORE."
             check((where / ENTRIES).is_file(), gone)
             changed = (
@@ -95,11 +97,19 @@ class Like:
             check(Store.open(where).fingerprint == origin.get("fingerprint"), changed)
             return dataclasses.replace(cls.open(where), missing=policies["missing"])
         schema, declaration = Schema.read(directory / "schema.json"), Declaration.read(directory / "declaration.json")
-        return cls._of(directory, schema, declaration, made_by, missing=policies["missing"])
+        files = directory / LIKE if several else directory
+        return cls._of(directory, schema, declaration, made_by, missing=policies["missing"], files=files)
 
     @classmethod
     def _of(
-        cls, directory: Path, schema: Schema, declaration: Declaration, made_by: Path, *, missing: str = ""
+        cls,
+        directory: Path,
+        schema: Schema,
+        declaration: Declaration,
+        made_by: Path,
+        *,
+        missing: str = "",
+        files: Path | None = None,
     ) -> "Like":
         columns = tuple(column for column in schema.columns if LABEL_TAG not in column.tags)
         return cls(
@@ -108,6 +118,7 @@ class Like:
             declaration=declaration,
             request=Request.read(made_by, {}),
             missing=missing,
+            files=files or directory,
         )
 
     def applied(self, request: Request) -> Request:
@@ -175,18 +186,18 @@ class Like:
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return the features of a vector."""
-        path = self.directory / names_file(name)
+        path = self.files / names_file(name)
         return tuple(path.read_text(encoding="utf-8").split("\n")[:-1]) if path.is_file() else ()
 
     def variants(self, name: str) -> Variants:
         """Return the variants of an entry of genotypes."""
-        path = self.directory / variants_file(name)
+        path = self.files / variants_file(name)
         check(path.is_file(), f"--like: {path} is missing; {BACK}.")
         return read_variants(path, BACK)
 
     def reading(self, name: str) -> tuple[Declaration, list[str]]:
         """Return the declaration of a further table or target in the store or run, and the names of its columns."""
-        path = self.directory / declaration_file(name)
+        path = self.files / declaration_file(name)
         check(
             path.is_file(),
             f"--like: {self.directory} does not record how the cells of {name!r} are read; prepare the store again, "

@@ -89,4 +89,4 @@ def _stored(like: "Like", name: str, earlier: Source, main: Declaration) -> dict
         return {"classes": earlier.classes or tuple((text, int(text)) for text in categories)}
     if earlier.kind == "boxes":
         return {"categories": entry.columns[0].categories}
-    return {"vocabulary": like.directory / f"tokenizer.{name}.json", "length": entry.shape[0]}
+    return {"vocabulary": like.files / f"tokenizer.{name}.json", "length": entry.shape[0]}

@@ -75,9 +75,9 @@ def prepare(
     engine: Engine = Beam(beam, partial / _SCRATCH, workers) if beam else Processes(workers)
     gathered = gather(request, recipe, quarantine, like)
     rows = gathered.rows
-    with _claimed(partial, _identity(request, recipe, gathered)):
+    with claimed(partial, _identity(request, recipe, gathered)):
         pixels: dict[str, Pixels] = {}
-        for source in image_sources(request, recipe, gathered.join):
+        for source in image_sources(request, recipe, gathered.join, like.schema if like else None):
             of = pixels.get(source.of)
             pixels[source.name] = decode_rows(
                 source, request, rows, quarantine, partial, of=of, engine=engine, progress=progress
@@ -191,7 +191,7 @@ def _identity(request: Request, recipe: Recipe | None, gathered: GatheredEntries
         contents["tables"] = [frame.hash_rows().to_list() for frame in in_memory.values()]
     for source in (*request.entries.values(), *request.targets.values()):
         for path in source.read_files():
-            if path not in in_memory:
+            if path not in in_memory and path.exists():  # a missing file is named where it is read
                 stat = path.stat()
                 contents[str(path)] = [stat.st_size, stat.st_mtime_ns]
     digest = hashlib.sha256(repr(contents).encode())
@@ -208,7 +208,7 @@ def _named(read: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _claimed(partial: Path, identity: str) -> Iterator[None]:
+def claimed(partial: Path, identity: str) -> Iterator[None]:
     """Claim the unfinished folder for this process, and empty it if another request began it.
 
     The folder is removed if the input is wrong, and stays if the work is interrupted.

@@ -1,7 +1,7 @@
 """A named data set in the form that `prepare` takes."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ class Recipe:
       image_columns: columns with the image paths; the images of several columns are stacked.
       declaration: role and kind of every column.
       splits: identifiers of the rows in "train", "val" and "test", or None to draw splits by fractions.
+      folds: identifiers of the validation rows of each fold, if the data set has folds with one test split.
       subsets: identifiers of rows by name of a subset, such as "train_10".
       steps: by which the rows were joined and cleaned.
       image_size: default (height, width) to store; images that all have one smaller size keep it.
@@ -54,6 +55,7 @@ class Recipe:
     image_columns: tuple[str, ...]
     declaration: Declaration
     splits: Mapping[str, list[str]] | None = None
+    folds: Sequence[Sequence[str]] = ()
     subsets: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     image_size: tuple[int, int] | None = None

@@ -28,6 +28,7 @@ from mmcl_jax.bucket.border import local
 from mmcl_jax.data.kinds import LONGEST_NAME
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check, check_name
+from mmcl_jax.prepare.images.falff import check_falff
 from mmcl_jax.prepare.images.files import FILTERS
 from mmcl_jax.text import called, listed
 
@@ -58,6 +59,13 @@ _TAKES = {
         "max_voxels",
         "duplicates",
         "required",
+        "orientation",
+        "grid",
+        "brain_mask",
+        "dtype",
+        "derive",
+        "tr",
+        "band",
     ),
     "table": (*_TABLE, "schema", "required", "by"),
     "vector": _MATRIX,
@@ -73,7 +81,7 @@ _TAKES = {
     "mask": (*_FILES, "of", "classes", "empty", "max_pixels", "max_voxels"),
     "boxes": (*_TABLE, "of", "column", "categories"),
 }
-_PATHS = ("file", "folder", "names", "keys", "vocabulary", "variants")
+_PATHS = ("file", "folder", "names", "keys", "vocabulary", "variants", "brain_mask")
 _TEXTS = ("column", "ignore", "categories")
 _Text = Annotated[str, AtLeast(1)]
 _COUNTS = ("channels", "bits", "max_pixels", "max_voxels", "vocabulary_size", "length", "every")
@@ -88,6 +96,8 @@ _CHOICES = {
     "nan": ("refuse", "background"),
     "resize": FILTERS,
     "intensity": ("minmax", "full"),
+    "orientation": ("ras", "file"),
+    "derive": ("falff",),
     "dtype": ("float32", "float16", "int8"),
 }
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -118,6 +128,7 @@ class Source:
       keys: a file with the keys of the rows of a matrix without a key column, one per line.
       dataset: name of the matrix in an HDF5 file.
       dtype: in which the store holds a vector; by default float32, int8 for calls of genotypes, float16 for dosages.
+        "float16" holds the values of a volume themselves, whatever the type of its file.
       by: the column of the main table whose value is looked up among the keys of a table or vector, such as the person
         of an image; by default the request's key column.
       genotypes: the files of genotypes, as they were given: names, in which `{1..22}` stands for these numbers.
@@ -133,6 +144,13 @@ class Source:
       empty: whether a row without a file of the mask has a mask of the first class alone, rather than none.
       vocabulary: a tokenizer.json, or a vocab.txt of word pieces; by default byte pairs are fitted on training rows.
       vocabulary_size: largest size of a fitted vocabulary.
+      orientation: "ras" turns NIfTI volumes by their affine to right, front and top; "file" leaves them as they lie.
+      grid: "same" refuses volumes of several grids, unless they have a size; "resample" resamples them to the grid of
+        the first; and the path of a NIfTI file to its grid.
+      brain_mask: a NIfTI file on the grid of the volumes; voxels where it is 0 are stored as 0.
+      derive: "falff" stores fALFF of the series in a 4-D NIfTI file, not its volumes; see `falff`.
+      tr: the repetition time of the series, in seconds; by default that of the header of each file.
+      band: lowest and highest frequency of fALFF, in Hz; by default 0.01 and 0.1.
       length: largest number of tokens that are kept of a text; by default all of them.
     """
 
@@ -172,6 +190,12 @@ class Source:
     max_voxels: int | None = None
     stack: str | None = None
     duplicates: str | None = None
+    orientation: str = "ras"
+    grid: str = "same"
+    brain_mask: Path | None = None
+    derive: str = ""
+    tr: float | None = None
+    band: tuple[float, float] | None = None
     categories: tuple[str, ...] = ()
     between: str = ""
     classes: tuple[tuple[str, int], ...] = ()
@@ -207,8 +231,11 @@ class Source:
     def read_files(self) -> list[Path]:
         """Return the files that the source names, of which a change changes the store; images notice theirs."""
         named = [
-            path for path in (self.file, self.names, self.keys, self.vocabulary, self.variants) if path is not None
+            path
+            for path in (self.file, self.names, self.keys, self.vocabulary, self.variants, self.brain_mask)
+            if path is not None
         ]
+        named += [Path(self.grid)] if self.grid not in ("same", "resample") else []
         if self.kind == "scores" and self.folder is not None:
             named += sorted(self.folder.glob("*.sscore"))
         beside = {".bed": (".bim", ".fam"), ".pgen": (".pvar", ".psam"), ".bgen": (".sample",)}
@@ -288,6 +315,11 @@ class Source:
             dimensions = 2 if kind == "image" else 3
             sized = f"{where}: size must be one number or {dimensions} numbers, not {list(self.size)}."
             check(len(self.size) in (1, dimensions), sized)
+        if kind == "volume":
+            check(self.dtype in ("", "float16"), f"{where}: dtype: a volume is stored as float16, or by its bits.")
+            alone = f"{where}: tr and band are of fALFF; leave them out, or set derive to falff."
+            check(bool(self.derive) or (self.tr is None and self.band is None), alone)
+            check_falff(self.tr, self.band, where)
         if kind in ("vector", "burdens"):
             self._check_matrix(where)
 
@@ -364,6 +396,10 @@ def _value(name: str, raw: Any, where: str) -> Any:
         low, high = typed(tuple[float, float], raw, where)
         check(low < high, f'{where} must be "minmax", "full" or two numbers, the lower first.')
         return low, high
+    if name == "band":
+        return typed(tuple[float, float], raw, where)
+    if name == "tr":
+        return typed(float, raw, where)
     if name == "genotypes":
         return typed(tuple[_Text, ...], [str(raw)] if isinstance(raw, str | Path) else raw, where)
     if name in _SHARES:

@@ -15,6 +15,7 @@ from mmcl_jax.page.wording import clipped, number
 from mmcl_jax.prepare.card.glance import grey_or_colour
 
 _SIDE = 112  # pixels of the longer side of a picture
+_SLICES = 160  # and of the three slices of a volume
 _PLAIN = 64  # images of at most this side are drawn as squares: smoothing would hide how few pixels they have
 _SPACE = "\u2581"
 _TEXT = 140  # characters of a text
@@ -82,7 +83,7 @@ class StoreRows:
         return clipped(text.strip(), _TEXT)
 
     def picture(self, row: int, alternative: str) -> Html | None:
-        """Return the image of a row, the first of several, or the middle slice of its volume; None without."""
+        """Return the image of a row, the first of several, or three slices of its volume; None without."""
         if self._image is None:
             return None
         rows = self._rows[self._image]
@@ -91,7 +92,8 @@ class StoreRows:
         entry = self._store.schema.entries[self._image]
         values = np.asarray(rows[row])
         values = values[0] if values.ndim > len(entry.shape) else values
-        return thumbnail(grey_or_colour(values), alternative)
+        side = _SLICES if entry.kind == "volume" else _SIDE
+        return thumbnail(grey_or_colour(values, upwards=bool(entry.affine)), alternative, side=side)
 
 
 def thumbnail(pixels: np.ndarray, alternative: str, *, side: int = _SIDE, **attributes: Any) -> Html:

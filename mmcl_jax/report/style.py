@@ -53,6 +53,7 @@ REPORT_STYLE = (
 .explanation { margin-bottom: 2rem; }
 .overlays { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(12rem, 100%), 1fr)); gap: 1rem;
   margin: 1rem 0; }
+.overlays.large { grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); }
 .overlays img { display: block; width: 100%; height: auto; border-radius: .375rem; background: #fff; }
 .overlays figcaption { font-size: .75rem; color: var(--soft); margin-top: .25rem; }
 @media (max-width: 30rem) {

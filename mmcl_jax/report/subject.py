@@ -113,7 +113,7 @@ class Subject:
         modality, _, head = parse_key(key)
         what: What = "projected" if projected and head != "none" else "pooled"
         encode = self._encoder(modality, what, "" if head == "none" else head)
-        inputs = {name: self.source.inputs(self.store, self.split, name) for name in self.source.inputs_of([modality])}
+        inputs = self.source.rows(self.store, self.split, [modality])
         features = encode({name: array[rows] for name, array in inputs.items()})
         check(
             bool(np.isfinite(features).all()),

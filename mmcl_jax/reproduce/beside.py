@@ -11,11 +11,12 @@ from mmcl_jax.evaluation.results.cost import mean_cost, size_of
 from mmcl_jax.evaluation.results.ranks import mean_ranks
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.page.wording import count
+from mmcl_jax.reproduce.analyses.figures import models, of_person, top_features
 from mmcl_jax.reproduce.grid import GridCell, spread
 from mmcl_jax.reproduce.measure import Measure
 from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus
 from mmcl_jax.reproduce.plan import read_training
-from mmcl_jax.reproduce.spec import TableColumn, TableRow
+from mmcl_jax.reproduce.spec import PLANTED, TableColumn, TableRow
 from mmcl_jax.training.runs.run import Run
 
 _OTHER = {
@@ -26,6 +27,7 @@ _OTHER = {
     "r2": ("r2",),
     "auroc_macro": ("auroc_micro", "auroc_micro_of_batches"),
     "soft_dice": ("dice",),
+    PLANTED: ("inflation_largest", "inflation_permuted", "components", "variance", "people"),
 }
 _FEW = 6  # labels that are shown one by one
 
@@ -184,10 +186,33 @@ def _columns(outcome: TableOutcome) -> Beside:
     return Beside("Use of every column", lead, [head, *rows])
 
 
+def _features(outcome: TableOutcome) -> Beside:
+    rows = [
+        [f"{row.label} {rank}", feature.name, "yes" if feature.planted else "", f"{feature.value:.2f}"]
+        for row, column in models(outcome)
+        for rank, feature in enumerate(top_features(outcome, row, column), 1)
+    ]
+    lead = "The share of all absolute attributions of a model, in percent, the mean over seeds."
+    return Beside("Features with the most attribution", lead, [["model, rank", "feature", "planted", "share"], *rows])
+
+
+def _person(outcome: TableOutcome) -> Beside:
+    rows = [
+        [f"{row.label}, {key}", feature.name, "yes" if feature.planted else "", f"{feature.value:+.2g}"]
+        for row, column in models(outcome)
+        for key, features in (of_person(outcome.details[row.key, column.key][0]),)
+        for feature in features
+    ]
+    lead = "Of the first seed. A positive attribution raises the loss of the person, a negative one lowers it."
+    return Beside("Attributions of a person", lead, [["model, person", "feature", "planted", "attribution"], *rows])
+
+
 _TABLES: dict[str, Callable[[TableOutcome], Beside]] = {
     "metrics": _metrics,
     "labels": _labels,
     "ranks": _ranks,
     "cost": _cost,
     "columns": _columns,
+    "features": _features,
+    "person": _person,
 }

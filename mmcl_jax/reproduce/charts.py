@@ -44,7 +44,7 @@ def strips(outcome: TableOutcome, column: TableColumn) -> Html | None:
             ticks.append(tick(paper.mean, "paper-mean", f"published: {paper}"))
         axis = element("svg", ticks, class_="axis", viewBox="0 0 100 1", preserveAspectRatio="none", aria_hidden="true")
         name = element("strong" if reference else "span", row.label)
-        lines.append(element("li", name, element("span", plus_minus(spread, measure), class_="number"), axis))
+        lines.append(element("li", name, element("span", outcome.written(row, column), class_="number"), axis))
     scale = element("div", element("span", measure.tick(low)), element("span", measure.tick(high)), class_="ends")
     return element("div", element("h3", column.heading), element("ul", lines, class_="bars"), scale)
 

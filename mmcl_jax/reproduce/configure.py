@@ -27,6 +27,7 @@ from mmcl_jax.reproduce.spec import TableRow
 from mmcl_jax.training.build import build_experiment, fit_inputs
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.validate import check_config
+from mmcl_jax.views import asked_of_volumes
 
 _FINETUNE_BATCH = 512  # rows
 _RESERVED = {
@@ -108,7 +109,8 @@ def check_configs(configs: Mapping[str, ConfigDict], store: Store) -> None:
     for key, config in configs.items():
         try:
             check_config(config)
-            inputs = repr([to_plain(config.inputs), asked_of_tables(config), config.cohort, config.fold])
+            asked = asked_of_tables(config), asked_of_volumes(config.views)
+            inputs = repr([to_plain(config.inputs), *asked, config.cohort, config.fold])
             if inputs not in fitted:
                 fitted[inputs] = fit_inputs(config, store)
             build_experiment(config, store, inputs=fitted[inputs])
@@ -130,7 +132,8 @@ def check_evaluations(plan: Plan, configs: Mapping[str, ConfigDict]) -> list[str
       UserError: naming the label, the subset, the row or the config key that makes an evaluation impossible.
     """
     labelled: dict[tuple[str, str, int | None], LabelledStore] = {}
-    for column, fold in itertools.product(plan.table.columns, plan.fold_numbers):
+    labels = [column for column in plan.table.columns if not column.analysis]
+    for column, fold in itertools.product(labels, plan.fold_numbers):
         of = column.store, plan.settings.label_of(column), fold
         labelled[of] = labelled.get(of) or plan.labelled(column, fold)
     for data in labelled.values():
@@ -145,6 +148,9 @@ def check_evaluations(plan: Plan, configs: Mapping[str, ConfigDict]) -> list[str
     checked = set()
     for evaluation in plan.evaluations:
         row, column, fold = evaluation.training.row.key, evaluation.column, evaluation.training.fold
+        if column.analysis:
+            _check_input(row, column.input, configs[row])
+            continue
         of = column.store, plan.settings.label_of(column), fold
         key = row, evaluation.protocol, evaluation.input, str(evaluation.budget), column.hidden, of
         if key not in checked:
@@ -165,12 +171,7 @@ def _one_class(data: LabelledStore) -> bool:
 def _check_evaluation(evaluation: Evaluation, data: LabelledStore, config: ConfigDict) -> None:
     row, modalities = evaluation.training.row.key, modalities_of(evaluation.input)
     rows = data.draws(evaluation.budget, seed=0, count=1)
-    for modality in modalities:
-        check(
-            modality in config.encoders,
-            f"{row}: the table evaluates {evaluation.input}, but the config has encoders of "
-            f"{', '.join(config.encoders)} only.",
-        )
+    _check_input(row, evaluation.input, config)
     label = data.store.schema.label
     leaky = (
         any(options.label_as_feature for options in config.inputs.values())
@@ -204,6 +205,14 @@ def _check_evaluation(evaluation: Evaluation, data: LabelledStore, config: Confi
         Order.of(rows.shape[1], batch_size=batch, group_size=group)
     except UserError as error:
         raise UserError(f"{row}: {error}") from error
+
+
+def _check_input(row: str, input: str, config: ConfigDict) -> None:
+    for modality in modalities_of(input):
+        check(
+            modality in config.encoders,
+            f"{row}: the table evaluates {input}, but the config has encoders of {', '.join(config.encoders)} only.",
+        )
 
 
 def _read(config: ConfigDict, store: Store) -> dict[str, set[str]]:

@@ -181,6 +181,6 @@ def contrast(cells: Mapping[tuple[str, str], GridCell], sum_of: Contrast, test: 
     for repeat in repeats:
         total = sum(weight * part.values[repeat] for part, weight in present)
         whole = -sum(weight * part.values[repeat] for part, weight in present if weight < 0)
-        values.append(-100 * total / whole if relative and whole else total)
+        values.append((-100 * total / whole if relative and whole else total) + sum_of.margin)
     folds = [repeat[1] for repeat in repeats if isinstance(repeat, tuple)]
     return spread(values, test.variance(present, repeats) if repeats and test else 0.0, folds=folds)

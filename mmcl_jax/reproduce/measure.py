@@ -7,12 +7,29 @@ import numpy as np
 
 from mmcl_jax.evaluation.results.summary import NAMES
 from mmcl_jax.page.wording import LOWER_IS_BETTER
-from mmcl_jax.reproduce.spec import COLUMNS_USED
+from mmcl_jax.reproduce.spec import COLUMNS_USED, COUNTS, FALSE, GLOBAL, INFLATION, LOCAL, PLANTED, REGIONS
 
 # Of the label, of logarithms, or of variances; all other metrics are shares.
-_IN_UNITS = ("mse", "mae", "rmse", "log_loss", "standardised_mse_sum")
+_IN_UNITS = (
+    "mse", "mae", "rmse", "log_loss", "standardised_mse_sum", *COUNTS, INFLATION, "inflation_largest",
+    "inflation_permuted", "people", "components",
+)  # fmt: skip
+_ALONE = (REGIONS, FALSE, INFLATION)  # of which neither more nor less is better by itself
 _SUM = "standardised_mse_sum"
-_NAMES = {COLUMNS_USED: "share of pairs in which noise is used less", _SUM: "summed mean squared error"}
+_NAMES = {
+    COLUMNS_USED: "share of pairs in which noise is used less",
+    _SUM: "summed mean squared error",
+    REGIONS: "independent regions",
+    PLANTED: "planted variants found",
+    FALSE: "regions with nothing planted",
+    INFLATION: "genomic inflation",
+    "inflation_largest": "largest inflation of a component",
+    "inflation_permuted": "inflation of a permuted component",
+    "variance": "variance in the components",
+    "components": "components tested",
+    GLOBAL: "AUROC of planted features",
+    LOCAL: "AUROC of planted features, mean over people",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +69,11 @@ class Measure:
         return self.metric in LOWER_IS_BETTER
 
     @property
+    def ranked(self) -> bool:
+        """Whether higher or lower values are better, so that one method is the best."""
+        return self.metric not in _ALONE
+
+    @property
     def percent(self) -> bool:
         """Whether values are in percent."""
         return self.metric not in _IN_UNITS
@@ -76,12 +98,14 @@ class Measure:
     @property
     def unit(self) -> str:
         """The words behind the name."""
-        return "in percent" if self.percent else "(lower is better)"
+        return "in percent" if self.percent else "(lower is better)" if self.lower else ""
 
     @property
     def difference_unit(self) -> str:
         """What differences are in."""
-        return f"% less {self.name}" if self.lower else "points"
+        if self.lower:
+            return f"% less {self.name}"
+        return "points" if self.percent else "variants" if self.metric == PLANTED else "units"
 
     def written(self, mean: float, sd: float = math.nan) -> str:
         """Return a text such as `91.43 ± 0.13`; "diverged" for NaN.
@@ -92,8 +116,12 @@ class Measure:
         """
         if math.isnan(mean):
             return "diverged"
-        spread = "" if math.isnan(sd) else f" ± {sd:.2f}" if self.percent else f" ± {sd:.2g}"
-        return (f"{mean:.2f}" if self.percent else f"{mean:.4g}") + spread
+        two_digits = self.percent or self.metric.startswith(INFLATION)
+        spread = "" if math.isnan(sd) else f" ± {sd:.2f}" if two_digits else f" ± {sd:.2g}"
+        if self.metric in COUNTS:
+            spread = "" if math.isnan(sd) else f" ± {sd:.1f}"
+            return (f"{mean:g}" if mean == round(mean) else f"{mean:.1f}") + spread
+        return (f"{mean:.2f}" if two_digits else f"{mean:.4g}") + spread
 
     def tick(self, value: float) -> str:
         """Return a value at the end of an axis."""

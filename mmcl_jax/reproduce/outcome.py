@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,16 @@ from mmcl_jax.reproduce import grid
 from mmcl_jax.reproduce.measure import Measure
 from mmcl_jax.reproduce.plan import Plan, read_evaluation
 from mmcl_jax.reproduce.published import TARGETS, target_of
-from mmcl_jax.reproduce.spec import COLUMNS_USED, Contrast, Published, TableColumn, TableRow, difference
+from mmcl_jax.reproduce.spec import (
+    COLUMNS_USED,
+    COUNTS,
+    INFLATION,
+    Contrast,
+    Published,
+    TableColumn,
+    TableRow,
+    difference,
+)
 from mmcl_jax.reproduce.work.tune import Trial
 from mmcl_jax.tasks import Class, MultiLabel, Ordinal
 
@@ -39,14 +49,17 @@ RIVALS = (
 )
 
 
+INFLATED = 1.1  # the inflation above which the counts of a method stand in brackets, as in ContIG
+
+
 @dataclasses.dataclass(frozen=True)
 class ColumnTest:
-    """What a column with a label of its own is tested on.
+    """What a column with a label of its own, or an analysis, is tested on.
 
     Attributes:
-      metric: the primary metric of its task.
+      metric: the primary metric of its task, or the metric of the analysis.
       labels: number of labels that are predicted together.
-      test: the size of its test set; None with folds.
+      test: the size of its test set; None with folds, and of an analysis.
     """
 
     metric: str
@@ -68,7 +81,8 @@ class TableOutcome:
       seconds: that each evaluation took, by row, column and seed (and fold).
       trials: of pretraining, of which the settings of the methods were chosen; empty if they were given.
       used: by row and column, the use of every column of the table at every repeat (see `columns_used`).
-      tested: by column, of columns with labels of their own.
+      tested: by column, of columns with labels of their own, and of analyses.
+      details: by row and column, what records of analyses have beside scores, at every repeat.
     """
 
     plan: Plan
@@ -81,6 +95,7 @@ class TableOutcome:
     used: Mapping[tuple[str, str], list[Mapping[str, float]]] = dataclasses.field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
     tested: Mapping[str, ColumnTest] = dataclasses.field(default_factory=dict)
+    details: Mapping[tuple[str, str], list[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def cells(self) -> dict[tuple[str, str], grid.GridCell]:
@@ -158,6 +173,17 @@ class TableOutcome:
         """Return the spread of a cell over seeds; None if the table has no such cell."""
         return self.contrast(Contrast(row.label, ((row.key, column.key, 1.0),)))
 
+    def inflated(self, row: TableRow) -> bool:
+        """Whether the statistics of a row are inflated, so that what it finds may come from no variant."""
+        columns = [column for column in self.plan.table.columns if self.measure(column).metric == INFLATION]
+        return any((of := self.spread(row, column)) is not None and of.mean > INFLATED for column in columns)
+
+    def written(self, row: TableRow, column: TableColumn) -> str:
+        """Return the text of a cell; the counts of an inflated row stand in brackets."""
+        measure = self.measure(column)
+        text = plus_minus(self.spread(row, column), measure)
+        return f"({text})" if measure.metric in COUNTS and text != "–" and self.inflated(row) else text
+
     def published(self, row: TableRow, column: TableColumn) -> Published | None:
         """Return the number that the paper reports."""
         return row.published.get(self.target, {}).get(column.key)
@@ -191,6 +217,8 @@ class TableOutcome:
         if self.plan.folds:
             seeds += f" and {counted(self.plan.folds, 'fold')}, on each of which pretraining and statistics are anew"
         theirs = f" {self.plan.table.theirs}" if self.has_published_rows else ""
+        if self.plan.table.analyses:
+            return f"Ours: {seeds}.{theirs}"
         one = f"a {self.repeat} is the mean over its draws of labels and heads ({counts})"
         return f"Ours: {seeds}; {one}.{theirs}"
 
@@ -202,6 +230,8 @@ class TableOutcome:
     @property
     def protocol_note(self) -> str:
         """Sentences on how the columns were evaluated."""
+        if self.plan.table.notes:
+            return " ".join(filter(None, [self.plan.table.notes, self._replaced_note, self.absent_note]))
         image = any("image" in modalities_of(column.input) for column in self.plan.table.columns)
         protocols = [
             (PROTOCOLS if image else PROTOCOLS_OF_TABLES)[name]
@@ -211,8 +241,6 @@ class TableOutcome:
             protocols.append(RIVALS)
         if self.main.metric == COLUMNS_USED:
             protocols = [USED]
-        if self.plan.table.notes:
-            return " ".join(filter(None, [self.plan.table.notes, self._replaced_note, self.absent_note]))
         by_loss = any("val_log_loss" in score.metrics for scores in self.scores.values() for score in scores)
         by = "log loss, since all rows have one class," if by_loss else Measure(self.metric).name
         chosen = f"Settings are chosen by {by} on validation."
@@ -261,16 +289,25 @@ class TableOutcome:
 def gather(plan: Plan, *, variant: str, title: str, trials: tuple[Trial, ...] = ()) -> TableOutcome:
     """Return the outcome of a plan whose evaluations are all finished."""
     columns = plan.table.columns if plan.table.own_labels else plan.table.columns[:1]
-    labelled = {column.key: plan.labelled(column, plan.fold_numbers[0]) for column in columns}
-    data = next(iter(labelled.values()))
+    labelled = {column.key: plan.labelled(column, plan.fold_numbers[0]) for column in columns if not column.analysis}
+    data = next(iter(labelled.values()), None)
+    tested = {
+        key: ColumnTest(metric_of(one), len(one.columns) or 1, None if plan.folds else test_set(one))
+        for key, one in labelled.items()
+        if plan.table.own_labels
+    }
+    tested |= {column.key: ColumnTest(column.metric, 1, None) for column in columns if column.analysis}
     scores: dict[tuple[str, str], list[Score]] = {}
     seconds, used = {}, dict[tuple[str, str], list[Mapping[str, float]]]()
+    details: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for evaluation in plan.evaluations:
         record = read_evaluation(evaluation)
         assert record is not None, evaluation.path
         row, column = evaluation.row.key, evaluation.column.key
         if record.columns is not None:
             used.setdefault((row, column), []).append(record.columns)
+        if record.details is not None:
+            details.setdefault((row, column), []).append(record.details)
         scores.setdefault((row, column), []).extend(record.scores)
         fold = evaluation.training.fold
         seconds[row, column, evaluation.seed if fold is None else (evaluation.seed, fold)] = record.seconds
@@ -278,17 +315,14 @@ def gather(plan: Plan, *, variant: str, title: str, trials: tuple[Trial, ...] = 
         plan=plan,
         variant=variant,
         title=title,
-        metric=metric_of(data),
-        test=None if plan.folds else test_set(data),
+        metric=plan.table.columns[0].metric if data is None else metric_of(data),
+        test=None if plan.folds or data is None else test_set(data),
         scores=scores,
         seconds=seconds,
         used=used,
         trials=trials,
-        tested={
-            key: ColumnTest(metric_of(one), len(one.columns) or 1, None if plan.folds else test_set(one))
-            for key, one in labelled.items()
-            if plan.table.own_labels
-        },
+        tested=tested,
+        details=details,
     )
 
 

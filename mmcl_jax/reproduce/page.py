@@ -6,9 +6,10 @@ from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.page.html import Child, Html, document, element, folded, fragment, section, table
 from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped, count, counted
+from mmcl_jax.reproduce.analyses.figures import figure_of_models, figure_of_person
 from mmcl_jax.reproduce.beside import beside
 from mmcl_jax.reproduce.charts import curves, strips
-from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus
+from mmcl_jax.reproduce.outcome import TableOutcome
 from mmcl_jax.reproduce.plan import read_training
 from mmcl_jax.reproduce.reading import (
     ABSENT,
@@ -60,6 +61,7 @@ _STYLE = """
 .curves + .legend { margin-top: .5rem; }
 .l0 { stroke: var(--s0); } .l1 { stroke: var(--s1); } .l2 { stroke: var(--s2); } .l3 { stroke: var(--s3); }
 .l4 { stroke: var(--s4); } .l5 { stroke: var(--s5); } .l6 { stroke: var(--s6); } .l7 { stroke: var(--s7); }
+.eye { width: 100%; max-width: 24rem; margin-bottom: .75rem; image-rendering: pixelated; }
 #differences th, #differences td { white-space: nowrap; }
 """
 
@@ -69,6 +71,7 @@ def render_page(outcome: TableOutcome, command: str) -> str:
     parts = [
         ("table", "Table", _table(outcome)),
         ("reading", "Reading", _reading(outcome)),
+        ("figure", "Figure", _figure(outcome)),
         ("pictures", "Picture", _charts(outcome)),
         ("differences", "Differences", _differences(outcome)),
         ("beside", "More", _beside(outcome)),
@@ -82,7 +85,8 @@ def render_page(outcome: TableOutcome, command: str) -> str:
         element("main", [part for *_, part in parts]),
         element("footer", "Made by ", element("code", "mmcl reproduce"), " from the evaluations in results.json."),
     )
-    return document(f"{clipped(outcome.title)}: {outcome.plan.table.name}", STYLE + _STYLE, body, images=False)
+    title, images = f"{clipped(outcome.title)}: {outcome.plan.table.name}", outcome.plan.table.figure == "person"
+    return document(title, STYLE + _STYLE, body, images=images)
 
 
 def _headline(outcome: TableOutcome) -> Html:
@@ -122,7 +126,7 @@ def _table(outcome: TableOutcome) -> Html:
     best = {column.key: _best(outcome, column) for column in columns}
 
     def cell(row: TableRow, column: TableColumn) -> Child:
-        theirs, text = outcome.published(row, column), plus_minus(outcome.spread(row, column), outcome.measure(column))
+        theirs, text = outcome.published(row, column), outcome.written(row, column)
         ours = element("b", text) if row.key == best[column.key] else text
         return [ours, element("small", str(theirs), class_="theirs") if theirs else None]
 
@@ -152,7 +156,12 @@ def _table(outcome: TableOutcome) -> Html:
 
 
 def _best(outcome: TableOutcome, column: TableColumn) -> str:
-    """Return the key of the row with the best mean; a row that diverged is the best only if all did."""
+    """Return the key of the row with the best mean; a row that diverged is the best only if all did.
+
+    It is "" in a column where neither higher nor lower is better.
+    """
+    if not outcome.measure(column).ranked:
+        return ""
     sign = -1 if outcome.measure(column).lower else 1
     means = {row.key: sign * spread.mean for row in outcome.plan.rows if (spread := outcome.spread(row, column))}
     return max(means, key=lambda key: (means[key] == means[key], means[key]), default="")
@@ -206,6 +215,30 @@ def _charts(outcome: TableOutcome) -> Html | None:
     if not any(charts):
         return None
     return section("pictures", "Picture", element("p", lead, class_="lead"), element("div", charts, class_="charts"))
+
+
+_FIGURES = {
+    "models": (
+        figure_of_models,
+        "The features with the largest share of all absolute attributions of a model, the mean over seeds, in percent. "
+        "Planted ones are bold, and their bars have the second colour.",
+    ),
+    "person": (
+        figure_of_person,
+        "A test person, the one with the most tortuous vessels, of the first seed: the features that raise the loss "
+        "the most, then those that lower it. Planted ones are bold, and their bars have the second colour.",
+    ),
+}
+
+
+def _figure(outcome: TableOutcome) -> Html | None:
+    if not outcome.plan.table.figure:
+        return None
+    draw, lead = _FIGURES[outcome.plan.table.figure]
+    drawn = draw(outcome)
+    if not drawn:
+        return None
+    return section("figure", "Figure", element("p", lead, class_="lead"), element("div", drawn, class_="charts"))
 
 
 def _differences(outcome: TableOutcome) -> Html | None:

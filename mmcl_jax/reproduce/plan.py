@@ -16,6 +16,7 @@ from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.files import reading, write_text
+from mmcl_jax.reproduce.analyses.raw import Raw
 from mmcl_jax.reproduce.spec import COLUMNS_USED, PaperTable, TableColumn, TableRow
 from mmcl_jax.training.runs.config_file import read_plain
 from mmcl_jax.training.runs.plain import to_plain
@@ -149,6 +150,7 @@ class Plan:
       evaluations: finished and missing.
       folds: of the store, which are trained and tested on; 0 for the store's own splits.
       downstream: the stores of columns that name one.
+      raw: the files beside a store that analyses read; None without analyses.
     """
 
     table: PaperTable
@@ -159,6 +161,7 @@ class Plan:
     evaluations: tuple[Evaluation, ...]
     folds: int = 0
     downstream: Mapping[str, Store] = dataclasses.field(default_factory=dict)
+    raw: Raw | None = None
 
     def store_of(self, column: TableColumn) -> Store:
         """Return the store that a column is trained and tested on."""
@@ -212,6 +215,7 @@ class PlanRequest:
       balanced: whether to use the store's balanced subsets for fine-tuning.
       folds: of the store to train and test on, for every seed; 0 for the store's own splits.
       downstream: the stores of columns that name one.
+      raw: the files beside a store that analyses read; None without analyses.
     """
 
     table: PaperTable
@@ -224,6 +228,7 @@ class PlanRequest:
     balanced: bool
     folds: int = 0
     downstream: Mapping[str, Store] = dataclasses.field(default_factory=dict)
+    raw: Raw | None = None
 
 
 def make_plan(request: PlanRequest) -> Plan:
@@ -258,6 +263,7 @@ def make_plan(request: PlanRequest) -> Plan:
         evaluations=tuple(evaluations),
         folds=request.folds,
         downstream=request.downstream,
+        raw=request.raw,
     )
 
 
@@ -292,6 +298,7 @@ def _evaluation(
         **({"metric": column.metric} if column.metric == COLUMNS_USED else {}),
         **({"options": plain_options(options)} if (options := row.options(column)) else {}),
         **({"downstream": request.downstream[column.store].fingerprint} if column.store else {}),
+        **({"raw": request.raw.fingerprint} if column.analysis and request.raw else {}),
     }
     name = f"{protocol}-{row.input(column)}-{str(budget).replace(' ', '')}-{digest(identity)}.json"
     on_fold = "" if training.fold is None else f"-fold{training.fold}"
@@ -321,17 +328,23 @@ class TrainingRecord(TypedDict):
 
 
 class EvaluationRecord(NamedTuple):
-    """The record of a finished evaluation; of a table of the columns that are used, the use of each by name."""
+    """The record of a finished evaluation.
+
+    Of a table of the columns that are used, it has the use of each by name; of attributions, the importance of every
+    feature by name, and further details.
+    """
 
     scores: tuple[Score, ...]
     seconds: float
     columns: dict[str, float] | None
+    details: dict[str, Any] | None = None
 
 
 class _Evaluation(TypedDict):
     seconds: Annotated[float, AtLeast(0)]
     scores: Annotated[list[dict[str, Any]], AtLeast(1)]
     columns: NotRequired[dict[str, Real]]
+    details: NotRequired[dict[str, Any]]
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
@@ -362,7 +375,7 @@ def read_evaluation(evaluation: Evaluation) -> EvaluationRecord | None:
     record: _Evaluation = read_summed(path, Annotated[_Evaluation, Open], _ANEW)
     with reading(path, _ANEW):
         scores = tuple(map(Score.from_json, record["scores"]))
-    return EvaluationRecord(scores, record["seconds"], record.get("columns"))
+    return EvaluationRecord(scores, record["seconds"], record.get("columns"), record.get("details"))
 
 
 def write_scores(evaluation: Evaluation, scores: Sequence[Score], seconds: float, **more: Any) -> None:

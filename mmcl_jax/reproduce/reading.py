@@ -112,6 +112,8 @@ def above_reference(outcome: TableOutcome) -> list[str]:
     reference = table.row(table.reference).label
     sentences = []
     for column in table.columns:
+        if not outcome.measure(column).ranked:
+            continue
         for row in outcome.plan.rows:
             spread = outcome.to_reference(row, column)
             if spread is None or not spread.mean > 1e-9:  # equal but for rounding
@@ -132,6 +134,7 @@ _SEEDS = (
     "An interval is for other seeds and test rows: the half-widths of the interval over seeds and of that over test "
     "rows are added in squares. "
 )
+_SAME_PEOPLE = "An interval is for other seeds of the same people. "
 _FOLDS = (
     "An interval is Nadeau and Bengio's over folds, which allows for their shared training rows; a fold is the mean "
     "over its seeds. "
@@ -144,8 +147,12 @@ def verdict_rule(outcome: TableOutcome) -> str:
     unit = "relative improvements in percent" if error else "in points of percent"
     if outcome.mixed:
         unit = "in points of percent or, of errors, relative improvements in percent"
+    seeds = _SEEDS
+    if outcome.plan.table.analyses:
+        seeds = _SAME_PEOPLE
+        unit = "in points of percent" if outcome.main.percent else "in the units of the columns"
     rule = _RULE.format("folds" if outcome.plan.folds else "seeds")
     return (
-        f"{rule}{_FOLDS if outcome.plan.folds else _SEEDS}Differences are {unit}; nothing is corrected for there being "
+        f"{rule}{_FOLDS if outcome.plan.folds else seeds}Differences are {unit}; nothing is corrected for there being "
         "several of them."
     )

@@ -23,6 +23,8 @@ from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.lock import locked
+from mmcl_jax.reproduce.analyses.analyse import ANALYSES
+from mmcl_jax.reproduce.analyses.raw import Raw
 from mmcl_jax.reproduce.columns_used import examine
 from mmcl_jax.reproduce.configure import check_configs, check_evaluations, check_overrides, configure
 from mmcl_jax.reproduce.outcome import gather
@@ -43,7 +45,7 @@ from mmcl_jax.reproduce.results import to_json
 from mmcl_jax.reproduce.spec import COLUMNS_USED, PaperTable, TableRow
 from mmcl_jax.reproduce.tables import TABLES, VARIANTS, find
 from mmcl_jax.reproduce.text import render_text
-from mmcl_jax.reproduce.work.given import check_folds, check_tag, downstream_of, label_of
+from mmcl_jax.reproduce.work.given import check_folds, check_tag, downstream_of, label_of, raw_of
 from mmcl_jax.reproduce.work.share import Job, share
 from mmcl_jax.reproduce.work.tune import Grid, Trial, choose, chosen_rows, only_judging, read_grid, trial_rows
 from mmcl_jax.targets import check_folder
@@ -75,6 +77,7 @@ class Reproduction:
       label: to predict; by default the store's first label that is a class. Some tables have labels of their own.
       downstream: the stores that some columns of a table are trained and tested on, by name; a column whose store is
         not named is left out.
+      raw: the folder of files that analyses read beside a store, see `analyses`.
       folds: of the store to train and test on, for every seed; 0 for the store's own splits.
       draws, learning_rates, max_epochs, trials: see `plan.EvaluationSettings`.
       title: of the page.
@@ -93,6 +96,7 @@ class Reproduction:
     tune: Path | None = None
     label: str | None = None
     downstream: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    raw: Path | None = None
     draws: int | None = None
     learning_rates: tuple[float, ...] | None = None
     max_epochs: int | None = None
@@ -123,12 +127,13 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     store = Store.open(request.data)
     label = label_of(store, request.label, table)
     table, downstream, without = downstream_of(store, table, request.downstream, folds=request.folds)
+    table, raw, lacking = raw_of(table, request.raw)
     check_tag(store, table)
     check_folds(store, request.folds)
     use_cache()  # seeds share one compiled program per method
     rows, left_out = installed(choose_rows(table, request.methods), request.methods)
     described = _described(request, store) if request.variant == "own" else None
-    planned = functools.partial(_planned, request, table, store, downstream, label, described)
+    planned = functools.partial(_planned, request, table, store, downstream, raw, label, described)
     grid: Grid = {}
     if request.tune is not None:
         check(not request.folds, "--tune: one fold's validation rows are another's test rows; leave --folds or it out.")
@@ -145,6 +150,7 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
         *([f"trials, with the first seed: {tried.describe()}", *notes] if grid else []),
         plan.describe(),
         *without,
+        *lacking,
         *left_out,
         *remarks,
     ):
@@ -172,6 +178,7 @@ def _planned(
     table: PaperTable,
     store: Store,
     downstream: Mapping[str, Store],
+    raw: Raw | None,
     label: str,
     described: OwnData | None,
     rows: Sequence[TableRow],
@@ -207,6 +214,7 @@ def _planned(
             balanced=request.variant == "cardiac",
             folds=request.folds,
             downstream=downstream,
+            raw=raw,
         )
     )
     remarks = check_evaluations(plan, configs)
@@ -311,6 +319,13 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
     on = f" on {first.column.store}" if first.column.store else ""
     log(f"{first.protocol} on {first.input}: {names}{of}{on}{hidden}, seed {first.seed}{on_fold}")
     start = time.monotonic()
+    if first.column.analysis:
+        assert plan.raw is not None
+        for one in evaluations:
+            start = time.monotonic()
+            score, found = ANALYSES[one.protocol](one, run, plan.store_of(one.column), plan.raw)
+            write_scores(one, [score], time.monotonic() - start, **found)
+        return
     more: dict[str, Any] = first.row.options(first.column)
     if first.row.rival and settings.trials:
         more["trials"] = settings.trials

@@ -7,6 +7,11 @@ from typing import Any
 from mmcl_jax.evaluation.sources.budgets import Budget
 
 COLUMNS_USED = "columns_used"  # the metric of columns that say which columns a table encoder uses, see `columns_used`
+ASSOCIATION, ATTRIBUTION = "association", "attribution"  # protocols without a label, see `analyses`
+# The metrics of association and of attribution.
+REGIONS, PLANTED, FALSE, INFLATION = "regions", "planted_variants", "false_regions", "inflation"
+GLOBAL, LOCAL = "planted_auroc", "planted_auroc_in_people"
+COUNTS = (REGIONS, PLANTED, FALSE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +50,7 @@ class TableColumn:
         the pretraining.
       learning_rates: of the protocol, unless the command names others; None for those of the protocol.
       max_epochs: of the protocol, unless the command says otherwise; None for that of the protocol.
+      truth: whether the column counts what was planted, so that data without a truth do not have it.
     """
 
     key: str
@@ -58,6 +64,12 @@ class TableColumn:
     store: str = ""
     learning_rates: tuple[float, ...] | None = None
     max_epochs: int | None = None
+    truth: bool = False
+
+    @property
+    def analysis(self) -> bool:
+        """Whether the column predicts no label: its protocol analyses the run, see `analyses`."""
+        return self.protocol in (ASSOCIATION, ATTRIBUTION)
 
     @property
     def hidden(self) -> tuple[str, float]:
@@ -144,11 +156,13 @@ class Contrast:
       label: in words.
       weights: `(row, column, weight)` of every cell.
       published: what the paper reports for it, by target: points of percent, or a relative improvement in percent.
+      margin: what is added to the sum, in its unit: with 3 points, a difference above -3 is above 0.
     """
 
     label: str
     weights: tuple[tuple[str, str, float], ...]
     published: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    margin: float = 0.0
 
     @property
     def rows(self) -> set[str]:
@@ -189,12 +203,13 @@ class PaperTable:
       curves: whether the charts are curves over the share of labels or, if columns hide cells, of what is hidden.
       task: of the label, "class" or None for the label's own, which may be a number.
       beside: what stands below the numbers: "metrics" (the other metrics of the task), "ranks" (of the methods), "cost"
-        (seconds and parameters), "labels" (every label of columns that predict a few together) and "columns" (the use
-        of every column, of columns with the metric `COLUMNS_USED`).
+        (seconds and parameters), "labels" (every label of columns that predict a few together), "columns" (the use
+        of every column, of columns with the metric `COLUMNS_USED`), and of attributions "features" and "person".
       variants: of the configs, of which the first is the usual one; () for those of all data sets with a table.
       target: of the published numbers, in `published.TARGETS`; empty to choose one by the variant and the label.
       theirs: a sentence on what the published numbers are means over.
       notes: sentences on how the columns were evaluated, in place of those on the protocols; empty for the latter.
+      figure: what the page draws of analyses: "models", "person" (see `analyses.figures`) or nothing.
     """
 
     name: str
@@ -212,11 +227,17 @@ class PaperTable:
     target: str = ""
     theirs: str = "Theirs: over five fine-tuning seeds of one pretrained model."
     notes: str = ""
+    figure: str = ""
 
     @property
     def own_labels(self) -> bool:
         """Whether the columns say what is predicted, so that no `--label` does."""
-        return all(column.label for column in self.columns)
+        return all(column.label or column.analysis for column in self.columns)
+
+    @property
+    def analyses(self) -> bool:
+        """Whether all columns are analyses, so that no label is predicted at all."""
+        return all(column.analysis for column in self.columns)
 
     @property
     def downstream(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce.beside import beside
-from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus, rounded, signed
+from mmcl_jax.reproduce.outcome import TableOutcome, rounded, signed
 from mmcl_jax.reproduce.reading import above_reference, judge, repeats, verdict_rule
 
 
@@ -36,6 +36,8 @@ def described(outcome: TableOutcome) -> str:
     rows = f"{len(store.rows_of('train', 0)) if folds else store.sizes['train']:,} training rows"
     rows += f" of the first of {counted(folds, 'fold')}" if folds else ""
     where = f"{name} ({table.source}), on {store.directory.name} ({rows})"
+    if table.analyses:
+        return f"{where}, by {'the metrics that the columns name' if outcome.mixed else measure.name}"
     if table.own_labels:
         labels = ", ".join(repr(label) for label in dict.fromkeys(column.label for column in table.columns))
         of = "the metrics that the columns name" if outcome.mixed else f"{measure.name} {measure.unit}"
@@ -53,7 +55,7 @@ def numbers(outcome: TableOutcome) -> list[list[str]]:
     for row in rows:
         line = [row.label]
         for column in columns:
-            line.append(plus_minus(outcome.spread(row, column), outcome.measure(column)))
+            line.append(outcome.written(row, column))
             if column.key in theirs:
                 line.append(str(outcome.published(row, column) or "–"))
         lines.append(line)
@@ -63,7 +65,7 @@ def numbers(outcome: TableOutcome) -> list[list[str]]:
 def differences(outcome: TableOutcome) -> list[list[str]]:
     """Return the head and the rows of the differences to the reference row; empty if there is no other row."""
     lines = []
-    for column in outcome.plan.table.columns:
+    for column in filter(lambda column: outcome.measure(column).ranked, outcome.plan.table.columns):
         for row in outcome.plan.rows:
             if (spread := outcome.to_reference(row, column)) is not None:
                 interval = "–" if spread.seeds < 2 else signed(spread).partition(" ")[2]

@@ -3,6 +3,7 @@
 from mmcl_jax.registry import Registry
 from mmcl_jax.synthetic.cars.generator import generate_dvm
 from mmcl_jax.synthetic.eyes.generator import generate_fundus
+from mmcl_jax.synthetic.heads.generator import generate_oasis
 from mmcl_jax.synthetic.hearts.generator import generate_cardiac
 from mmcl_jax.synthetic.membranes.generator import generate_membranes
 
@@ -13,3 +14,4 @@ GENERATORS.register("dvm")(generate_dvm)
 GENERATORS.register("cardiac")(generate_cardiac)
 GENERATORS.register("membranes")(generate_membranes)
 GENERATORS.register("fundus")(generate_fundus)
+GENERATORS.register("oasis")(generate_oasis)

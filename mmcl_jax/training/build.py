@@ -33,10 +33,10 @@ from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
 from mmcl_jax.training.parameters import check_parameters
 from mmcl_jax.training.state.control import first_control
 from mmcl_jax.training.state.groups import check_groups
-from mmcl_jax.training.state.model import trained_model
+from mmcl_jax.training.state.model import cautions, trained_model
 from mmcl_jax.training.state.train_state import Arrays, TrainState, initial_state, split_model
 from mmcl_jax.training.validate import check_config, check_control, check_split
-from mmcl_jax.views import VIEWS, View
+from mmcl_jax.views import VIEWS, View, asked_of_volumes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,7 @@ class Experiment:
     `views` are the views of inputs; fused views are in `objective.parts`. `graphdef` is the structure of the model,
     whose arrays are in the train state. `fitted` are the arrays of training rows that views use, by modality (see
     `views.base.Fitted`). `fitted_inputs` turn rows of a store into batches; None for batches of another source.
+    `cautions` are what terms say about the size of the batch.
     """
 
     config: ConfigDict
@@ -61,6 +62,7 @@ class Experiment:
     optimizer: optax.GradientTransformation
     validation: PaddedBatches | None = None
     fitted_inputs: Inputs | None = None
+    cautions: tuple[str, ...] = ()
 
     def init(self, seed: jax.Array, loaded: tuple[Arrays, Arrays] = ({}, {})) -> TrainState:
         """Return the initial state. Under `jax.jit` with `out_shardings`, its arrays are created in place.
@@ -131,7 +133,14 @@ def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
 
 
 def _fit(config: ConfigDict, store: Store, take: np.ndarray | None) -> Inputs:
-    return Inputs.fit(config.inputs, store, take, fold=config.fold, encoders=asked_of_tables(config))
+    return Inputs.fit(
+        config.inputs,
+        store,
+        take,
+        fold=config.fold,
+        encoders=asked_of_tables(config),
+        views=asked_of_volumes(dict(config.views)),
+    )
 
 
 def build_sampler(config: ConfigDict, store: Store, take: np.ndarray | None) -> Sampler:
@@ -314,6 +323,7 @@ def assemble(
     )
     _check_read(objective, schema, batches)
     model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
+    said = cautions(objective, model, config.batch_size)
     check_groups(split_model(model)[0], config.frozen, dict(config.rates))
     check_memory(config, model, mesh)
     schedule = SCHEDULES.build(
@@ -335,4 +345,5 @@ def assemble(
         schedule=schedule,
         optimizer=optimizer,
         fitted_inputs=inputs,
+        cautions=said,
     )

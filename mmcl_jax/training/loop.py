@@ -338,6 +338,7 @@ def _description(experiment: Experiment, state: TrainState, compiled: Any, workd
         if encoding.rare:
             counts = ", ".join(f"{column} {count:,}" for column, count in encoding.unknown_counts.items())
             yield f"{name}: rare categories that are unknown, in training rows: {counts or 'none'}"
+    yield from experiment.cautions
     yield parameter_report(merged(state.params, state.frozen))
     yield f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}"
     if step:

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped, UInt32
+from ml_collections import ConfigDict
 
 from mmcl_jax.arrays import ArrayError, ArrayLike, as_array, zero_absent
 from mmcl_jax.data.inputs import InputSpec
+from mmcl_jax.data.kinds.intensity import PERCENTILES, IntensityFit
+from mmcl_jax.errors import check
 from mmcl_jax.registry import Registry
-from mmcl_jax.views.randomness import example_keys
+from mmcl_jax.views.randomness import example_keys, plain_keys
 
 VIEWS = Registry("view")
 
@@ -47,13 +50,16 @@ class View:
       modality: the input that is transformed.
       takes: the kind of entry that it must be, such as "image" or "table".
       apply: `apply(values [B, ...], keys [B], fitted)` returns the training view of every example.
-      plain: the same without augmentation, for the monitor, evaluation, embeddings and explanations. All that it draws
-        is the image to use of a row that has several.
+      plain: the same without augmentation, for the monitor, evaluation, embeddings and explanations. Unless the view is
+        `drawn`, all that it draws is the image to use of a row that has several.
       validated: the view in validation passes, for losses that need what `apply` changes, such as masked cells; None
         for the plain view. All passes draw alike.
+      drawn: whether the plain form draws at random, since what it draws is part of the data, such as the angle of a
+        rotated digit. The keys of its plain form depend on the example's id alone; see `randomness.plain_keys`.
       draws: whether `apply` takes values from training rows, `fitted["population"]`.
       hides: whether `apply` writes NaN into cells of a table, which the input's encoder has to replace.
       population: the number of training rows to draw from; None for all, see `data.population`.
+      fits: what is fitted on the training volumes for the view, see `data.kinds.intensity`; None for nothing.
     """
 
     modality: str
@@ -61,9 +67,11 @@ class View:
     apply: Apply
     plain: Apply
     validated: Apply | None = None
+    drawn: bool = False
     draws: bool = False
     hides: bool = False
     population: int | None = None
+    fits: IntensityFit | None = None
 
     def __call__(
         self,
@@ -79,7 +87,7 @@ class View:
           values: stored rows `[B, ...]`: images `[B, H, W, C]` of uint8 or uint16, volumes `[B, D, H, W, C]`, encoded
             rows of a table or vectors `[B, F]`, tokens `[B, T, 2]`. Any array that speaks DLPack is accepted.
           key: a random key for the batch, or one for each example `[B]`.
-          train: True for the training view, False for the plain view, which needs no key.
+          train: True for the training view, False for the plain view, which needs no key unless it is `drawn`.
           fitted: arrays of the training rows that the view needs, such as `population` (rows to draw from), or `mean`
             and `std`.
 
@@ -102,6 +110,11 @@ class View:
         if key is None:
             if transform is not self.plain:
                 raise ArrayError("a training view draws at random; pass a key, or train=False for the plain view.")
+            if self.drawn:
+                raise ArrayError(
+                    "the draws of this view are part of the data; pass a key also for the plain view, such as "
+                    "views.randomness.plain_keys(modality, ids)."
+                )
             key = jax.random.key(0)
         keys = key if key.ndim else jax.random.split(key, len(rows))
         return transform(rows, keys, _Fitted({name: as_array(value, name) for name, value in fitted.items()}))
@@ -136,7 +149,7 @@ def apply_views(
       views: by name; the name is also the view's random stream.
       batch: `id` uint32 [B], one array per modality, and `present/MODALITY` bool [B] of modalities that rows may lack.
       seed: of the experiment.
-      step: of training; every step draws other views.
+      step: of training; every step draws other views. The plain form of a `drawn` view depends on neither.
       fitted: the fitted arrays, by modality.
       plain: whether to return plain views.
       validation: whether to return the views of a validation pass, most of which are plain.
@@ -147,6 +160,8 @@ def apply_views(
         if validation:
             transform = view.validated or view.plain
         keys = example_keys(seed, step, name, batch["id"], batch.get("occurrence"))
+        if view.drawn and (plain or (validation and view.validated is None)):
+            keys = plain_keys(view.modality, batch["id"])
         with jax.named_scope(f"view.{name}"):
             result = transform(batch[view.modality], keys, fitted.get(view.modality, {}))
         present = batch.get(f"present/{view.modality}")
@@ -155,6 +170,27 @@ def apply_views(
             result = dataclasses.replace(result, values=zero_absent(result.values, present, fill=fill))
         viewed[name] = result
     return viewed
+
+
+def asked_of_volumes(specs: ConfigDict | Mapping[str, ConfigDict]) -> dict[str, IntensityFit]:
+    """Return what the views of `config.views` ask to be fitted on the training volumes, by modality.
+
+    Raises:
+      UserError: naming the key: two views of a modality ask for different landmarks or masks, or an option of a view is
+        unknown, ill-typed or out of range.
+    """
+    asked: dict[str, IntensityFit] = {}
+    for name, spec in sorted(specs.items()):
+        view = VIEWS.build(spec, f"config.views.{name}")
+        if view.fits is None:
+            continue
+        first = asked.setdefault(view.modality, view.fits)
+        check(
+            first == view.fits,
+            f"config.views.{name}: histogram is {view.fits.landmarks!r} and mask {view.fits.mask}, and in another view "
+            f"of {view.modality!r} {first.landmarks!r} and {first.mask}; give both views the same.",
+        )
+    return asked
 
 
 def view_shape(view: View, spec: InputSpec) -> tuple[int, ...]:
@@ -168,4 +204,7 @@ def view_shape(view: View, spec: InputSpec) -> tuple[int, ...]:
     scale = jax.ShapeDtypeStruct(spec.shape, jnp.float32)
     tokens, unknown = jax.ShapeDtypeStruct(spec.widths, bool), jax.ShapeDtypeStruct((), jnp.int32)
     fitted = {"mean": scale, "std": scale, "tokens": tokens, "unknown": unknown}
+    if spec.kind == "volume":
+        fitted["landmarks"] = jax.ShapeDtypeStruct((spec.shape[-1], len(PERCENTILES)), jnp.float32)
+        fitted["mask"] = jax.ShapeDtypeStruct(spec.shape[-4:-1], bool)
     return jax.eval_shape(lambda *arguments: view.plain(*arguments).values, rows, keys, fitted).shape[1:]

@@ -37,6 +37,23 @@ def rotated(size: tuple[int, int], degrees: Float[Array, ""]) -> Affine:
     return _affine(turn, centre - jnp.dot(turn, centre, precision="highest"))
 
 
+def turned(shape: tuple[int, ...], degrees: Float[Array, "3"]) -> Affine:
+    """Return the map of a volume of this shape that is turned about its centre, about one axis after the other.
+
+    The angle of an axis turns the other two, in voxels; the volume keeps its shape.
+    """
+    turn = jnp.eye(3, dtype=jnp.float32)
+    for axis in range(3):
+        angle = jnp.deg2rad(degrees[axis])
+        first, second = (other for other in range(3) if other != axis)
+        one = jnp.eye(3, dtype=jnp.float32)
+        one = one.at[first, first].set(jnp.cos(angle)).at[second, second].set(jnp.cos(angle))
+        one = one.at[first, second].set(-jnp.sin(angle)).at[second, first].set(jnp.sin(angle))
+        turn = jnp.dot(turn, one, precision="highest")
+    centre = (jnp.array(shape, jnp.float32) - 1) / 2
+    return _affine(turn, centre - jnp.dot(turn, centre, precision="highest"))
+
+
 def composed(*maps: Affine) -> Affine:
     """Return the map of a view made by these steps, the first step first."""
     product = maps[0]

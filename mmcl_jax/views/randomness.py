@@ -3,6 +3,7 @@
 import zlib
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, UInt32
 
 
@@ -23,3 +24,12 @@ def example_keys(
     key = jax.random.fold_in(key, step)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, ids)
     return keys if occurrence is None else jax.vmap(jax.random.fold_in)(keys, occurrence)
+
+
+def plain_keys(modality: str, ids: UInt32[Array, "B"]) -> Key[Array, "B"]:
+    """Return the random key per example, `[B]`, of the plain form of a view whose draws are part of the data.
+
+    A key depends on the modality and the example's id alone, and not on the experiment's seed or a step, so that all
+    runs and all commands see the same data.
+    """
+    return example_keys(jnp.uint32(0), jnp.int32(0), f"{modality}/plain", ids)

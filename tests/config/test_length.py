@@ -12,12 +12,13 @@ from mmcl_jax.files import damage
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.optim.schedules import SCHEDULES
 from mmcl_jax.training.runs.run import Run
+from tests.config.test_load import NAMES
 from tests.config.test_own import CARS
 from tests.training.test_loop import bits, losses, quiet, stop_at
 
 
 @pytest.mark.parametrize("epochs", [1, 4, 30])
-@pytest.mark.parametrize("name", experiments())
+@pytest.mark.parametrize("name", [*NAMES, *(name for name in experiments() if name.endswith(":own"))])
 def test_any_experiment_can_be_made_shorter(name: str, epochs: int) -> None:
     """The warm-up keeps its share of the training, with a log line; without a shorter training it does not change."""
     said: list[str] = []

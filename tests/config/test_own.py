@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mmcl_jax.cli.main import main
-from mmcl_jax.config import OwnData, RetinaData, data_names, experiments, explain, load
+from mmcl_jax.config import OwnData, RetinaData, TaxonomyData, data_names, experiments, explain, load
 from mmcl_jax.config.own_data import one_sided
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
@@ -64,7 +64,8 @@ def test_the_choice_is_the_reviewed_one(method: str, store: str) -> None:
 
 def test_every_method_has_it() -> None:
     assert len(METHODS) == 23
-    assert {name.partition(":")[2] for name in experiments() if ":" in name} == {*data_names(), *get_args(RetinaData)}
+    data = {*data_names(), *get_args(RetinaData), *get_args(TaxonomyData)}
+    assert {name.partition(":")[2] for name in experiments() if ":" in name} == data
 
 
 def described(seed: int) -> OwnData:

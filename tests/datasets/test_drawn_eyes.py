@@ -15,7 +15,7 @@ from mmcl_jax.synthetic.eyes.draw import photograph
 from mmcl_jax.synthetic.eyes.findings import FINDINGS
 from mmcl_jax.synthetic.eyes.generator import generate_fundus
 from mmcl_jax.synthetic.eyes.genome import BLOCK
-from mmcl_jax.synthetic.eyes.people import PER_TRAIT, People, draw_people
+from mmcl_jax.synthetic.eyes.people import PER_TRAIT, People, draw_cohort, draw_people
 
 SMALL = {"people": 60, "variants": 360, "chromosomes": 3, "scores": 9, "genes": 40, "image_size": 32, "missing": 0.2}
 TREES = {"aptos": 8, "rfmid": 10, "palm": 24}
@@ -52,6 +52,48 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(raw: Path, tm
     one, other = (draw_people(**options, seed=seed) for seed in (3, 4))
     assert not np.array_equal(one.genome.calls, other.genome.calls)
     assert not np.array_equal(one.traits, other.traits)
+
+
+def test_a_later_cohort_has_other_people_and_the_same_causes(raw: Path, tmp_path: Path) -> None:
+    other, again = tmp_path / "other", tmp_path / "again"
+    small = {**SMALL, "people": 70, "seed": 3, "cohort": 1, "first_people": SMALL["people"]}
+    generate_fundus(other, **small)
+    assert (other / "truth" / "causes.csv").read_bytes() == (raw / "truth" / "causes.csv").read_bytes()
+    assert not (other / "downstream").exists()
+    mine, theirs = (pl.read_csv(root / "truth" / "people.csv")["IID"].to_list() for root in (raw, other))
+    assert (len(mine), len(theirs)) == (60, 70)
+    assert not set(mine) & set(theirs)
+    for chromosome in (1, 2, 3):
+        name = f"genotypes/ukb_chr{chromosome}_v2.bim"
+        assert (other / name).read_bytes() == (raw / name).read_bytes()
+    first, second = (sorted((root / "left" / "photographs").iterdir())[0] for root in (raw, other))
+    assert not np.array_equal(np.asarray(Image.open(first)), np.asarray(Image.open(second)))
+    generate_fundus(again, **small | {"cohort": 2})
+    calls = [open_genotypes([root / "genotypes" / "ukb_chr1_v2.bed"], where="x").read() for root in (other, again)]
+    assert calls[0].shape != calls[1].shape or not np.array_equal(*calls)
+
+
+def test_a_later_cohort_has_the_frequencies_linkage_and_effects_of_the_first(people: People) -> None:
+    options = {"people": 3000, "missing": 0.1, "cohort": 1}
+    other = draw_cohort(people, **options, random=np.random.default_rng(0))
+    assert other.causes == people.causes
+    assert np.corrcoef(other.genome.frequency, people.genome.frequency)[0, 1] > 0.99
+    assert np.abs((other.burdens > 0).mean(axis=0) - (people.burdens > 0).mean(axis=0)).max() < 0.03
+    variant = next(cause.feature for cause in people.causes if cause.modality == "snp")
+    assert np.abs(other.genome.linkage(variant) - people.genome.linkage(variant)).max() < 0.15
+    features = {"snp": other.genome.calls, "pgs": other.scores, "burden": other.burdens}
+    for cause in other.causes:
+        values = features[cause.modality][:, cause.feature]
+        found = np.corrcoef(values, other.traits[:, TRAITS.index(cause.trait)])[0, 1]
+        assert abs(found - cause.effect) < 0.15, cause
+
+
+def test_options_of_cohorts_are_refused_where_they_mean_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--dataset\.first_people=60: it tells later cohorts of the first; leave it"):
+        generate_fundus(tmp_path / "no", **SMALL, first_people=60)
+    with pytest.raises(UserError, match=r"--dataset\.aptos=8: such trees have no people of a cohort; draw them"):
+        generate_fundus(tmp_path / "no", **SMALL, cohort=1, aptos=8)
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_setting_out_of_range_is_named(tmp_path: Path) -> None:

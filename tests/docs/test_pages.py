@@ -73,6 +73,8 @@ NOT_RUN = {
     "mmcl explain --run runs/contig": "tests/explain/test_losses.py explains the loss of several modalities",
     "mmcl evaluate --run runs/contig": "tests/evaluation/protocols/test_confounding.py has such runs",
     "python -m benchmarks.explained_eyes": "trains for minutes; tests/explain/test_truth.py tests its parts",
+    "mmcl similarity --run mmcl_quickstart/runs/digits_mmcl-0 --checkpoint": "tests/evaluation/similarity has epochs",
+    "mmcl similarity --run mmcl_quickstart/runs/digits_mmcl-0 mmcl": "tests/evaluation/similarity has several runs",
     "mmcl gwas": "tests/gwas runs it on drawn genotypes",
     "mmcl report --run runs/mmcl-*": "tests/report compares runs",
     "mmcl --print-completion": "tests/cli/test_completion.py asks a shell",
@@ -90,6 +92,7 @@ ELSEWHERE = {
     "docs/genetics.md": "tests/prepare/test_genotypes.py",
     "docs/export.md": "tests/export/test_docs.py",
     "docs/programs.md": "tests/export/programs/test_docs.py",
+    "docs/volumes.md": "tests/datasets/test_oasis.py",
 }
 SHORT = ("--max-epochs", "1", "--seeds", "1", "--learning-rates", "1e-2")  # for every evaluation
 # What the fragments of a page read before they are given it.

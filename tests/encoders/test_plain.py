@@ -54,6 +54,7 @@ VIEWED: dict[str, tuple[dict[str, Any], np.ndarray, dict[str, Any], tuple[int, .
     "augment": ({"size": (4, 4), "blur": 0.0}, IMAGES, {}, (4, 4, 3)),
     "resized_volume": ({"size": (2, 4, 4)}, VOLUMES, {}, (2, 4, 4, 1)),
     "augment_volume": ({"size": (2, 4, 4)}, VOLUMES, {}, (2, 4, 4, 1)),
+    "scan": ({"size": (2, 4, 4), "histogram": "none"}, VOLUMES, {}, (2, 4, 4, 1)),
     "rows": ({}, TABLE, {}, (2,)),
     "scarf": ({}, TABLE, {"population": TABLE}, (2,)),
     "mask": ({}, TABLE, {}, (2,)),

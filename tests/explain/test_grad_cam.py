@@ -26,8 +26,8 @@ from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.explain import Explanation
 from mmcl_jax.explain.base import ExplainOptions
-from mmcl_jax.explain.overlays import overlay
-from mmcl_jax.explain.replay import guided_relu, replay
+from mmcl_jax.explain.pictures.overlays import overlay
+from mmcl_jax.explain.pictures.replay import guided_relu, replay
 from mmcl_jax.explain.run import explain_run
 from mmcl_jax.tasks import Class, MultiLabel, Units
 from mmcl_jax.training.runs.run import Run
@@ -213,14 +213,19 @@ def test_a_replayed_function_is_the_function() -> None:
     assert not np.allclose(slope, jax.grad(lambda x: replay(traced, x, relu=guided_relu)[0])(x))
 
 
-def test_an_overlay_of_a_volume_shows_the_slice_of_the_map() -> None:
-    view = np.zeros((8, 6, 5, 1), np.float32)
+def test_an_overlay_of_a_volume_shows_three_slices_through_the_map() -> None:
+    view = np.zeros((8, 6, 4, 1), np.float32)
     view[5] = 1
-    maps = np.zeros((4, 3, 3), np.float32)
-    maps[2, 1, 1] = 1
+    maps = np.zeros((4, 3, 2), np.float32)
+    maps[2, 1, 1] = 1  # voxels 4 and 5, 2 and 3, 2 and 3
     panels = overlay(view, maps)
-    assert panels.shape == (192, 320, 3)  # 6 and twice 5 pixels, enlarged 32 times
-    assert panels[:, :160].min() == 255
+    scale = 20  # the tallest slice has 8 rows
+    assert panels.shape == (8 * scale, 2 * (4 + 1 + 4 + 1 + 6) * scale, 3)
+    coronal = panels[:, 5 * scale : 9 * scale]  # whose third row from the top is the sixth slice
+    assert (coronal[2 * scale : 3 * scale] == 255).all()
+    assert not coronal[: 2 * scale].any()
+    axial = panels[scale : 7 * scale, : 4 * scale]
+    assert len(np.unique(axial)) == 1
 
 
 @pytest.mark.foreign

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mmcl_jax.config import input, projector, term
+from mmcl_jax.config import input, projector, term, view
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
@@ -174,6 +174,22 @@ def test_noise_is_averaged_and_depends_on_the_row_alone(run: Run, tmp_path: Path
 
 
 @pytest.mark.core
+def test_columns_of_noise_that_a_view_adds_are_explained_behind_the_features(store: Store, tmp_path: Path) -> None:
+    """As in `contig/covariates`, whose explanation must find next to nothing in them."""
+    config = config_of(store, "image", "scores")
+    config.views.scores = view("vector_noise", modality="scores", noise=3)
+    config.objective = (term("clip", between=("image", "scores"), **TRAINED),)
+    noisy = Run.begin(tmp_path / "run", config, store, Inputs.fit(config.inputs, store))
+    found = explained(noisy, tmp_path / "out", inputs=("scores",), steps=4)["scores"]
+    columns, width = found.about["columns"], store.schema.entries["scores"].shape[0]
+    assert [column["name"] for column in columns][width:] == ["noise 1", "noise 2", "noise 3"]
+    assert [column["group"] for column in columns][-3:] == ["noise"] * 3
+    values = np.stack(found.attributions()["attributions"].drop_nulls().to_list())
+    assert values.shape[1] == width + 3
+    np.testing.assert_allclose(np.abs(values).mean(axis=0), [column["importance"] for column in columns], rtol=1e-4)
+    assert np.abs(values[:, -3:]).max() > 0  # the plain view draws noise, keyed by the row
+
+
 def test_noise_of_a_linear_function_has_the_closed_form() -> None:
     weights, rows = np.array([1.0, -2.0, 3.0], np.float32), np.arange(6, dtype=np.float32).reshape(2, 3)
     noise = Noise(samples=3, std=0.5, seed=7)

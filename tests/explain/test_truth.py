@@ -28,6 +28,7 @@ def test_the_truth_is_read_and_a_causal_variant_in_linkage_stays_causal(folder: 
     truth = Truth.read(folder)
     assert truth.causal == {"snp": {"rs1", "rs5"}, "pgs": {"PGS000002"}}
     assert truth.linked == {"snp": {"rs2"}}
+    assert truth.partners == {"rs1": {"rs1", "rs2", "rs5"}, "rs5": {"rs5"}}
 
 
 def test_the_auroc_is_that_of_scikit_learn_without_variants_in_linkage(folder: Path) -> None:

@@ -166,7 +166,7 @@ def test_targets_may_be_left_out_by_the_command(
 
 
 def test_a_run_is_like_its_store(drawn: tuple[Path, dict, Store], later: tuple[Path, dict], tmp_path: Path) -> None:
-    """As long as the store is where it was, and as it was."""
+    """Also without the store; a run of an earlier version needs it where it was."""
     folder, raw = later
     moved = tmp_path / "store"
     shutil.copytree(drawn[2].directory, moved)
@@ -174,5 +174,8 @@ def test_a_run_is_like_its_store(drawn: tuple[Path, dict, Store], later: tuple[P
     new = prepare(like(raw, run), folder / "new")
     assert new.fingerprint == prepare(like(raw, drawn[2].directory), folder / "other").fingerprint
     shutil.rmtree(moved)
+    assert prepare(like(raw, run), folder / "alone").fingerprint == new.fingerprint
+    shutil.rmtree(run / "like")
+    (run / "checksums.json").unlink()
     with pytest.raises(UserError, match=r"the store .* of the run .* is gone; name its new folder with --like STORE"):
         prepare(like(raw, run), folder / "again")

@@ -200,7 +200,7 @@ def test_a_volume_of_too_many_voxels_is_refused(tmp_path: Path, kind: str) -> No
     ) as error:
         read_levels(path, Fit(max_voxels=23))
     assert error.value.cause == "too large"
-    assert read_levels(path, Fit(max_voxels=24)).values.size == 24
+    assert read_levels(path, Fit(max_voxels=24))[0].values.size == 24
 
 
 def png(width: int, height: int) -> bytes:

@@ -10,13 +10,16 @@ import pytest
 
 import mmcl_jax as mj
 from mmcl_jax.config import load
+from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.page.lines import Line, line_chart
 from mmcl_jax.report.health import checks
 from mmcl_jax.report.pictures import StoreRows
+from mmcl_jax.report.scored import Scored
 from mmcl_jax.report.sections.configs import closest_shipped
 from mmcl_jax.report.sections.map import grouped, in_two_dimensions
 from mmcl_jax.report.sections.meters import uniformity
 from mmcl_jax.report.sections.predictions import reliability
+from mmcl_jax.report.sections.results import results
 from mmcl_jax.report.sections.timing import spent
 
 
@@ -147,3 +150,17 @@ def test_lines_of_a_chart() -> None:
     many = line_chart("Many", [Line("a", range(10_000), np.linspace(0, 1, 10_000).tolist())], x="step")
     assert many is not None
     assert len(many) < 10_000
+
+
+def test_titles_name_the_task_of_a_label_that_was_predicted_as_several() -> None:
+    def score(task: str, label: str = "grade") -> Score:
+        return Score(
+            method="run", seed=0, protocol="probe", input="image", label=label, budget="all", draw=0, task=task,
+            metrics={"kappa": 0.5, "top1": 0.6, "mae": 0.4}, chosen={},
+        )  # fmt: skip
+
+    both = str(results([], Scored((score("ordinal"), score("ordinal_logits"), score("ordinal", "age")), 0, ())))
+    assert ", as ordinal</h3>" in both
+    assert ", as ordinal logits</h3>" in both
+    alone = str(results([], Scored((score("ordinal"), score("ordinal", "age")), 0, ())))
+    assert ", as ordinal" not in alone

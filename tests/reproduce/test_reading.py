@@ -40,6 +40,9 @@ def test_contrasts_are_paired_by_the_seeds_that_all_have() -> None:
     assert one is not None
     assert (one.mean, one.seeds, one.above) == (1.5, 2, 2)
     assert contrast(cells, Contrast("a − c", (("a", "x", 1.0), ("c", "x", -1.0))), Sample(100, 100)) is None
+    nearly = contrast(cells, Contrast("a − b + 3", (("a", "x", 1.0), ("b", "x", -1.0)), margin=3.0), Sample(100, 100))
+    assert nearly is not None
+    assert (nearly.mean, nearly.above) == (4.5, 2)
 
 
 def test_the_three_verdicts(made_up) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
+from mmcl_jax.lock import is_held
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.reproduce import run
@@ -145,7 +146,7 @@ def test_a_training_that_is_asked_to_stop_ends_with_75_and_one_that_is_killed_is
     words = command("mmcl/table3", digits_store, shared, "--methods", "mmcl", "--seeds", "2")
     capfd.readouterr()
     with subprocess.Popen([sys.executable, "-m", "mmcl_jax", *words], stdout=subprocess.DEVNULL) as other:
-        wait_for(shared / "claims" / "mmcl-0.json", Path.is_file)
+        wait_for(shared / "claims" / "mmcl-0.json", is_held)
         other.send_signal(signal.SIGSTOP)
         killer = threading.Thread(
             target=lambda: [wait_for(shared / "trainings" / "mmcl-1.json", Path.is_file), other.kill()]

@@ -1,5 +1,6 @@
 """Schedules and optimizers against PyTorch's."""
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -81,13 +82,16 @@ def test_a_schedule_is_pytorchs(name: str) -> None:
         np.testing.assert_allclose(found["b1"], decays, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "decay"), [("radam", 0.0), ("radam", 0.1), ("adam_l2", 0.1), ("adamw", 0.1)])
+@pytest.mark.parametrize(
+    ("name", "decay"), [("radam", 0.0), ("radam", 0.1), ("adam_l2", 0.1), ("adamw", 0.1), ("amsgrad", 0.1)]
+)
 def test_an_optimizer_with_a_cycled_momentum_is_pytorchs(name: str, decay: float) -> None:
     rng = np.random.default_rng(0)
     start, gradients = rng.normal(size=5), rng.normal(size=(EPOCHS * STEPS, 5))
     parameter = torch.nn.Parameter(torch.tensor(start))
-    made = {"radam": torch.optim.RAdam, "adam_l2": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
-    theirs = made([parameter], lr=1.0, weight_decay=decay)
+    made = {"radam": torch.optim.RAdam, "adam_l2": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    made["amsgrad"] = functools.partial(torch.optim.Adam, amsgrad=True)
+    theirs = made[name]([parameter], lr=1.0, weight_decay=decay)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(theirs, 0.02, total_steps=EPOCHS * STEPS + 1)
     schedule = SCHEDULES.build(
         SCHEDULES.spec("one_cycle", learning_rate=0.02), "config.schedule", epochs=EPOCHS * STEPS + 1, steps_per_epoch=1

@@ -57,6 +57,9 @@ def evaluate(
     schedule: str = _DEFAULT.schedule,
     cycle_momentum: bool | None = _DEFAULT.cycle_momentum,
     trials: int | None = _DEFAULT.trials,
+    optimizer: Literal["adam", "radam"] = _DEFAULT.optimizer,
+    balanced: bool = _DEFAULT.balanced,
+    normalisation: Literal["frozen", "adapts"] = _DEFAULT.tuning.normalisation,
     missing: float | Iterable[float] = _DEFAULT.missing,
     missing_by: str | Iterable[str] = _DEFAULT.missing_by,
     confounders: str | Iterable[str] = _DEFAULT.confounders,
@@ -76,9 +79,9 @@ def evaluate(
         run, and else the latest.
       store: to evaluate on; by default the one that the first run was trained on.
       allow_overlap: whether test rows may be rows that a run was trained on.
-      protocol: "probe", "augmented_probe", "finetune", "unet", "knn", "retrieval", "confounding", "features" or
-        "tabpfn", or several; or one of the rivals "forest", "boosting", "mlp", "lightgbm", "catboost", "realmlp" and
-        "tabm" on the columns alone.
+      protocol: "probe", "augmented_probe", "finetune", "unet", "knn", "logistic", "retrieval", "confounding",
+        "features" or "tabpfn", or several; or one of the rivals "forest", "boosting", "mlp", "lightgbm", "catboost",
+        "realmlp" and "tabm" on the columns alone.
       input: what is predicted from, such as "image" or "image+table", or several inputs.
       fraction: shares of the training labels, such as `[1, 0.1, 0.01]`.
       per_class: labels per class, such as `[5, 20]`.
@@ -100,12 +103,15 @@ def evaluate(
       schedule: of the learning rate: "constant", or "one_cycle" over all of `max_epochs` (100 by default), up to the
         maximum that `learning_rates` give (0.01 by default).
       cycle_momentum: whether the momentum moves inversely in "one_cycle"; by default it does, as in PyTorch.
-      trials: settings of each rival to choose from, the library's defaults first; by default 6.
+      trials: settings of each rival to choose from, the library's defaults first, by default 6; of "logistic" 32.
+      optimizer: of heads: "adam", or "radam", as of Fedorov et al.
+      balanced: whether heads are trained on rows that are drawn so that every class is as frequent.
+      normalisation: of the encoders of "augmented_probe": "frozen", or "adapts", by the batch, as in released code.
       missing: shares of the table to hide before heads are trained and tested, such as `[0, 0.3, 0.5]`.
       missing_by: what is hidden: single "cells", whole "columns", the "most_important" or "least_important" columns
         first, or cells by their "value" or by the row's "label"; or several strategies.
-      confounders: covariates of "confounding": columns of tables, features of vectors, or whole entries of the store;
-        by default its entry "covariates".
+      confounders: covariates of "confounding", which is then among the protocols: columns of tables, features of
+        vectors, or whole entries of the store; by default its entry "covariates".
       out: the results file, which is added to; by default `evaluation.json` in the folder of a single run.
       keep: True keeps the heads that are trained in `heads` in the folder of each run, a folder keeps them there;
         `load_head` reads them.
@@ -162,8 +168,11 @@ def evaluate(
             augment=augment,
             frozen_epochs=frozen_epochs,
             frozen_rate=frozen_rate,
+            normalisation=normalisation,
         ),
         trials=trials,
+        optimizer=optimizer,
+        balanced=balanced,
         allow_overlap=allow_overlap,
         keep=kept,
         missing=several(missing),

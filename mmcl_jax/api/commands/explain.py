@@ -49,7 +49,7 @@ class Explanations(Sequence[Explanation]):
         return "\n\n".join(map(repr, self.explanations))
 
 
-@addressed(raw=("groups",), reads=("head", "store"), writes=("run", "out"))
+@addressed(raw=("groups", "atlas", "atlas_names"), reads=("head", "store"), writes=("run", "out"))
 def explain(
     run: Run | AnyPath,
     *,
@@ -80,6 +80,11 @@ def explain(
     layer: int | None = _DEFAULT.layer,
     interpolation: str = _DEFAULT.interpolation,
     attention: str = _DEFAULT.attention,
+    dimension: int | Iterable[int] = _DEFAULT.dimensions,
+    partner: str | None = _DEFAULT.partner,
+    directions: int = _DEFAULT.directions,
+    atlas: AnyPath | None = None,
+    atlas_names: AnyPath | None = None,
     out: AnyPath | None = None,
 ) -> Explanations:
     """Explain the encoders of a run, a kept head, or the loss: which columns matter, and which pixels.
@@ -92,8 +97,9 @@ def explain(
       method: "integrated_gradients" (of every dimension of the embedding, as in Hager et al., CVPR 2023, section 3.2),
         "ablation" (what changes when a group of columns is replaced), "loss" (integrated gradients of the loss against
         a fixed reference batch, as in Taleb et al., CVPR 2022, section 3.3, to columns and to pixels), "grad_cam" and
-        "guided_grad_cam" (pixels that speak for an output of a head), "attention" (where the columns of a table look in
-        an image, in a fusion by attention), or several of them.
+        "guided_grad_cam" (pixels that speak for an output of a head), "saliency" (the gradients of every latent
+        dimension, or of a head, by the pixels), "canonical" (the pixels behind what two modalities share), "attention"
+        (where the columns of a table look in an image, in a fusion by attention), or several of them.
       input: inputs of the run to explain; by default all of the kinds that the method takes.
       head: folder of a head that `mmcl evaluate --keep` saved; its outputs are explained in place of the embedding.
       output: the class of the head whose logit is explained, with its sign, or "predicted" for that of every row; by
@@ -121,14 +127,22 @@ def explain(
         that have these options), or "training", that of the run.
       temperature: of the terms that "loss" explains, whatever `loss` says.
       balance: weight of the first direction of these terms, from 0 to 1, whatever `loss` says.
-      noise_samples: draws of noise on the explained input over which "loss" averages attributions (SmoothGrad); 0 for
-        none. The paper's figures have the 5 of captum's NoiseTunnel.
+      noise_samples: draws of noise on the explained input over which "loss" averages attributions, and "saliency" and
+        "canonical" gradients (SmoothGrad); 0 for none. The paper's figures have the 5 of captum's NoiseTunnel.
       noise_std: standard deviation of the noise, in the units of what the encoder reads; captum's is 1.
       individuals: keys of rows whose highest and lowest features "loss" shows; by default the first three.
       layer: the stage of the encoder whose maps Grad-CAM reads, from 0; -1 is the last. By default the last stage from
         which the outputs are computed: of a Vision Transformer the patches that enter its last block.
       interpolation: how guided Grad-CAM enlarges its maps to the image, "bilinear" or "nearest" (captum's default).
       attention: whether "attention" shows the "mean" over all blocks of the fusion, or the "last" block.
+      dimension: indices of the latent dimensions that "saliency" explains, from 0, by default all; or the one whose
+        pixels "integrated_gradients" explains.
+      partner: the input whose embedding "canonical" compares the explained input with; by default the only other.
+      directions: number of canonical directions.
+      atlas: a NIfTI file with the numbers of regions, in the grid of the explained volumes: methods on volumes rank its
+        regions by the density of their maps.
+      atlas_names: the names of these regions: a text file, whose first line is "index", a tab and "name", with a line
+        per region.
       out: folder of the explanations; by default `explanations` in the folder of the run.
 
     Returns:
@@ -183,6 +197,11 @@ def explain(
         layer=layer,
         interpolation=interpolation,
         attention=attention,
+        dimensions=several(dimension),
+        partner=partner,
+        directions=directions,
+        atlas=None if atlas is None else Path(path_of(atlas, "--atlas")),
+        atlas_names=None if atlas_names is None else Path(path_of(atlas_names, "--atlas-names")),
     )
     explanations = explain_run(
         opened,

@@ -22,7 +22,7 @@ def generate(name: str, *, out: AnyPath, options: Mapping[str, Any] | Sequence[s
     The same from the command line: `mmcl generate NAME --out OUT --dataset.KEY=VALUE`.
 
     Args:
-      name: "dvm", "cardiac" or "fundus", whose format it is, or "membranes".
+      name: "dvm", "cardiac", "fundus" or "oasis", whose format it is, or "membranes".
       out: the folder to make.
       options: of the generator, by name; `mmcl generate --help` lists them.
 

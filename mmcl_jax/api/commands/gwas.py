@@ -11,7 +11,8 @@ from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.genotypes import open_genotypes
-from mmcl_jax.gwas.make import PAGE, Settings, check_study, write_study
+from mmcl_jax.gwas.find import Settings
+from mmcl_jax.gwas.make import PAGE, check_study, write_study
 from mmcl_jax.gwas.people.cohort import checked, chosen_variants, cohort_of, with_components
 from mmcl_jax.gwas.people.embeddings import PERSON, embedded_people
 from mmcl_jax.gwas.people.tables import read_people

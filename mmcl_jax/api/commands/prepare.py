@@ -18,6 +18,7 @@ from mmcl_jax.errors import check as require
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.images.levels import Intensity, Nan
 from mmcl_jax.prepare.limits import Limits
+from mmcl_jax.prepare.made import preview_made, write_made
 from mmcl_jax.prepare.make import prepare as make
 from mmcl_jax.prepare.make import preview
 from mmcl_jax.prepare.request import Request
@@ -180,7 +181,7 @@ def prepare(
     """
     given = dict(locals())
     asked = _request(given)
-    recipe = None
+    recipe: recipes.Recipe | recipes.Made | None = None
     if dataset is not None:
         recipe = recipes.make(dataset, None if root is None else path_of(root, "--root"), overriding(options))
     targets_alone = bool(asked.targets) and not asked.entries and asked.table is None
@@ -195,10 +196,16 @@ def prepare(
     folder = path_of(out, "--out")
     if not folder.exists():
         check_folder(folder, "--out")
+    if isinstance(recipe, recipes.Made):
+        require(not beam, f"--beam: the data set {recipe.name} has no image to decode; leave the option out.")
+        return write_made(asked, recipe, folder, workers=workers, progress=True)
     return make(asked, folder, recipe=recipe, workers=workers, beam=several(beam), progress=True)
 
 
-def _checked(request: Request, recipe: recipes.Recipe | None, path: Path | None) -> Findings:
+def _checked(request: Request, recipe: recipes.Recipe | recipes.Made | None, path: Path | None) -> Findings:
+    if isinstance(recipe, recipes.Made):
+        require(path is None, f"--write-schema: the data set {recipe.name} has no table to declare; leave it out.")
+        return preview_made(request, recipe)
     if path is not None:
         require(not path.is_file(), f"--write-schema: {path} exists already.")
         check_file(path, "--write-schema")

@@ -59,6 +59,7 @@ def reproduce(
     tune: AnyPath | None = _DEFAULT.tune,
     label: str | None = _DEFAULT.label,
     downstream: Mapping[str, Store | AnyPath] | Sequence[str] = (),
+    raw: AnyPath | None = _DEFAULT.raw,
     draws: int | None = _DEFAULT.draws,
     learning_rates: float | Iterable[float] | None = _DEFAULT.learning_rates,
     max_epochs: int | None = _DEFAULT.max_epochs,
@@ -85,7 +86,10 @@ def reproduce(
       label: to predict; by default the store's first that is a class, or, in tables that take numbers, its first.
         Columns of ContIG's tables have labels of their own.
       downstream: the stores that columns of "contig/table1" are trained and tested on, such as `{"aptos": "stores/a"}`,
-        or texts `NAME=STORE`; columns without a store are left out.
+        or texts `NAME=STORE`; columns without a store are left out. Of "contig/table2", the store `cohort` of people
+        whom no run has seen.
+      raw: the folder in the layout of the recipe "fundus" that analyses read beside a store: of "contig/table2" the
+        genotypes, covariates and truth of the cohort, of "contig/figure3" and "contig/figure4" the truth of `data`.
       draws: of labels, per pretraining; by default 3 for probes, else 1.
       learning_rates: to choose from; by default the protocol's own.
       max_epochs: of probes and fine-tuning; by default the protocol's own.
@@ -113,6 +117,7 @@ def reproduce(
         tune=None if tune is None else path_of(tune, "--tune"),
         label=label,
         downstream=_stores(downstream),
+        raw=None if raw is None else path_of(raw, "--raw"),
         draws=draws,
         learning_rates=None if learning_rates is None else several(learning_rates),
         max_epochs=max_epochs,

@@ -7,9 +7,10 @@ from rich.console import Console
 from mmcl_jax.api.commands.evaluate import evaluate
 from mmcl_jax.api.scores import Scores
 from mmcl_jax.cli import types
+from mmcl_jax.evaluation.heads.adam import OPTIMIZERS
 from mmcl_jax.evaluation.heads.cycle import SCHEDULES
 from mmcl_jax.evaluation.protocols.options import PROTOCOLS
-from mmcl_jax.evaluation.protocols.tuning import AUGMENT, SELECT
+from mmcl_jax.evaluation.protocols.tuning import AUGMENT, NORMALISATION, SELECT
 from mmcl_jax.evaluation.results.summary import show
 from mmcl_jax.evaluation.sources.missingness import STRATEGIES
 from mmcl_jax.tasks import TASKS
@@ -54,9 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--trials",
         type=types.count,
-        help="settings of forest, boosting and other rivals to choose from; 6 by default",
+        help="settings of forest, boosting and other rivals to choose from, 6 by default; of logistic, 32",
     )
-    add("--batch-size", type=types.count, help="rows per step of finetune; 512 by default, 16 for masks")
+    add("--optimizer", help=f"of heads, one of {','.join(OPTIMIZERS)}; adam by default")
+    add("--balanced", action="store_true", help="train heads on rows drawn so that every class is as frequent")
+    add(
+        "--normalisation",
+        help=f"of the encoders of augmented_probe, one of {','.join(NORMALISATION)}: by running statistics, or by the "
+        "batch, adapting them",
+    )
+    add("--batch-size", type=types.count, help="rows per step of probe and finetune; 512 by default, 16 for masks")
     add("--accumulate", type=types.count, help="slices of a batch whose gradients are added; each is normalised alone")
     add("--weight-decay", type=float, help="L2 in the gradient of finetune, such as 1e-5; 0 by default")
     add("--patience", type=int, help="epochs without improvement before finetune ends; 10 by default, 0 for never")
@@ -70,7 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-epochs", type=types.count, help="limit of epochs; an epoch of probe has at least 25 steps")
     add("--missing", type=types.shares, help="shares of the table to hide, each for a score, such as 0,0.3,0.5,0.9")
     add("--missing-by", type=types.names, help=f"what is hidden first, some of {','.join(STRATEGIES)}")
-    add("--confounders", type=types.names, help="covariates of confounding: columns, features or entries of the store")
+    add(
+        "--confounders",
+        type=types.names,
+        help="covariates of confounding: columns, features or entries of the store;"
+        " their scores stand beside all others",
+    )
     add(
         "--schedule",
         help=f"of the learning rate, one of {','.join(SCHEDULES)}; one_cycle takes all of --max-epochs (default 100) "

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--loss", help=f"the explained loss, one of {','.join(LOSSES)}: temperature 1 and balance 0.5, or the run's")
     add("--temperature", type=types.positive, help="temperature of the explained loss, in place of that of --loss")
     add("--balance", type=float, help="weight of the first direction of the explained loss, in place of that of --loss")
-    add("--noise-samples", type=int, help="draws of noise over which the method loss averages; 0 for none")
+    add("--noise-samples", type=int, help="draws of noise over which loss, saliency and canonical average; 0 for none")
     add("--noise-std", type=types.positive, help="standard deviation of that noise")
     add("--individuals", type=types.names, help="keys of rows whose features the method loss shows; by default three")
     add(
@@ -54,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--interpolation", help=f"how guided Grad-CAM enlarges its maps, one of {','.join(INTERPOLATIONS)}")
     add("--attention", help=f"blocks of a fusion whose attention is shown, one of {','.join(ATTENTIONS)}")
+    add("--dimension", type=types.indices, help="latent dimensions that saliency explains, such as 0,5; by default all")
+    add("--partner", help="input that canonical compares the explained input with; by default the only other")
+    add("--directions", type=types.count, help="number of canonical directions")
+    add("--atlas", type=types.path, help="NIfTI file of the regions of volumes, in their grid, to rank the regions")
+    add("--atlas-names", type=types.path, help="text file with the names of the regions: index, a tab, name")
     add("--out", type=types.path, help="folder of the explanations; RUN/explanations by default")
     types.set_defaults(parser, explain)
 

@@ -44,7 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--downstream",
         type=types.names,
         help="stores that columns of contig/table1 are trained and tested on, aptos=STORE,rfmid=STORE,palm=STORE; "
-        "columns without a store are left out",
+        "columns without a store are left out. Of contig/table2, the people whom no run has seen: cohort=STORE",
+    )
+    how.add_argument(
+        "--raw",
+        type=types.path,
+        metavar="FOLDER",
+        help="folder of drawn eyes with genotypes, covariates and truth: of contig/table2 that of the cohort, of "
+        "contig/figure3 and contig/figure4 that of --data",
     )
     how.add_argument(
         "--draws", type=types.count, help="draws of labels per pretraining; by default 3 for probes, else 1"

@@ -38,7 +38,8 @@ class Content:
       keys: `N` texts that identify the rows for a user.
       splits: sorted rows of `train`, `val` and `test`; every row is in one split.
       subsets: sorted rows of every subset. A subset lies within one split, with which its name begins (`train_10`).
-      folds: sorted rows of every fold; every row is in one fold. () for a store without folds.
+      folds: sorted rows of every fold; every row is in one fold, or every row outside the split test. () for a store
+        without folds.
       group: `[N]` integers, such as the number of the person; None for a store without groups.
       declaration: how cells of the source table are read.
       declarations: how cells of further tables are read, by the name of the entry or label.

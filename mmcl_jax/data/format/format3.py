@@ -23,6 +23,8 @@ SEAL = "seal.json"
 SEALED = ("store.json", MANIFEST)  # what the seal has the checksums of; stores of earlier versions have no seal
 ENTRIES = "entries.json"
 KEYS = "keys.json"
+LATER = ("declaration.*.json", "*.names.txt", "*.variants.tsv", "tokenizer.*.json")  # by which later files are read
+LIKE = "like"  # the folder of a run with these files of its store
 STREAMED = ("image", "volume", "vector")  # kinds whose mapped array may be larger than memory
 
 Rows = MappedRows | StreamedRows

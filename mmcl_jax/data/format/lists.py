@@ -3,7 +3,7 @@
 id, group      [N] int64; no `group` in a store without groups
 split/NAME     [n] int64, sorted rows; every row of the store is in one split
 subset/NAME    [n] int64, sorted rows of one split
-fold/K         [n] int64, sorted rows, K from 0; every row is in one fold
+fold/K         [n] int64, sorted rows, K from 0; every row is in one fold, or every row that the split test lacks
 """
 
 import dataclasses
@@ -20,7 +20,11 @@ FILE = "rows.npz"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lists:
-    """The rows of splits, subsets and folds, and `id` and `group` `[N]` of all rows."""
+    """The rows of splits, subsets and folds, and `id` and `group` `[N]` of all rows.
+
+    Folds that have all rows take turns as test and val. Folds without the rows of the split test take turns as val, and
+    test is the same for all of them.
+    """
 
     id: np.ndarray
     group: np.ndarray | None
@@ -40,10 +44,18 @@ class Lists:
         count = len(self.folds)
         check(count > 0, f"config.fold: the store {directory} has no folds; prepare it with --folds 5.")
         check(0 <= fold < count, f"config.fold: {fold} is no fold of {directory}, which has {count}, numbered from 0.")
-        test, val = self.folds[fold], self.folds[(fold + 1) % count]
+        if self.held_out:
+            test, val = self.splits["test"], self.folds[fold]
+        else:
+            test, val = self.folds[fold], self.folds[(fold + 1) % count]
         if split == "train":
             return np.setdiff1d(np.arange(len(self.id)), np.concatenate([test, val]))
         return test if split == "test" else val
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the rows of the split test are in no fold, and so are the test rows of every fold."""
+        return bool(self.folds) and sum(map(len, self.folds)) < len(self.id)
 
     def write(self, directory: Path) -> None:
         """Write `rows.npz`."""
@@ -81,7 +93,8 @@ def check_lists(lists: Lists, rows: int) -> None:
     for members in (*lists.splits.values(), *lists.subsets.values(), *lists.folds):
         if len(members) and not (members[0] >= 0 and members[-1] < rows and (np.diff(members) > 0).all()):
             raise ValueError(f"rows of splits, subsets and folds must be sorted, and numbers from 0 to {rows - 1}")
-    for partition in [list(lists.splits.values())] + ([list(lists.folds)] if lists.folds else []):
+    held_out = [lists.splits["test"]] if lists.held_out else []
+    for partition in [list(lists.splits.values())] + ([[*lists.folds, *held_out]] if lists.folds else []):
         times = np.zeros(rows, np.int8)
         for members in partition:
             times[members] += 1

@@ -23,7 +23,7 @@ def xavier(gain: Literal["relu", "leaky", "sigmoid"]) -> nnx.Initializer:
     return nnx.initializers.variance_scaling(_GAINS[gain], "fan_avg", "uniform")
 
 
-def side_of(shape: tuple[int, ...]) -> int:
+def side_of(shape: tuple[int, ...], name: str = "dcgan") -> int:
     """Return the side of images `(side, side, C)` or volumes `(side, side, side, C)`.
 
     Raises:
@@ -33,8 +33,8 @@ def side_of(shape: tuple[int, ...]) -> int:
     if len(shape) not in (3, 4) or len(sides) != 1 or not sides <= set(SIDES):
         found = " x ".join(map(str, shape[:-1]))
         raise ValueError(
-            f"dcgan takes images and volumes whose sides are all 32, 64 or 128, and these are {found}; set the size of "
-            "the view"
+            f"{name} takes images and volumes whose sides are all 32, 64 or 128, and these are {found}; set the size "
+            "of the view"
         )
     return sides.pop()
 

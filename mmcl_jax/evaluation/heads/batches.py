@@ -1,11 +1,14 @@
 """The training examples of heads, and their order in batches."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from mmcl_jax.data.samplers.balanced import Balanced
+from mmcl_jax.data.samplers.base import Sampler, Targets
 from mmcl_jax.errors import check
 
 HeadBatch = dict[str, np.ndarray]
@@ -63,19 +66,44 @@ class Order:
         """The number of batches in an epoch."""
         return -(-self.rows // self.size)
 
-    def epoch(self, number: int, *, seed: int) -> Iterator[HeadBatch]:
+    def epoch(self, number: int, *, seed: int, sampler: Sampler | None = None) -> Iterator[HeadBatch]:
         """Yield the batches of an epoch: `row` [B]; `weight` [B] float32, 0 for copies; `id` [B] uint32.
 
-        An id is the number of the row; every copy has an id of its own, so that it is augmented differently.
+        An id is the number of the row; every copy has an id of its own, so that it is augmented differently. A sampler
+        of as many rows chooses the rows of the epoch in place of a permutation.
         """
-        permutation = np.random.default_rng([seed, number]).permutation(self.rows)
+        if sampler is None:
+            permutation = np.random.default_rng([seed, number]).permutation(self.rows)
+        else:
+            permutation = sampler.order(seed, number)
         indices = np.arange(self.steps * self.size)
         rows = permutation[indices % self.rows]
-        ids = rows + indices // self.rows * self.rows
+        ids = rows + indices // self.rows * self.rows if sampler is None else rows + _occurrence(rows) * self.rows
         weights = indices < self.rows
         for start in range(0, len(indices), self.size):
             part = slice(start, start + self.size)
             yield {"row": rows[part], "weight": weights[part].astype(np.float32), "id": ids[part].astype(np.uint32)}
+
+
+def _occurrence(rows: np.ndarray) -> np.ndarray:
+    """Return how often every row `[n]` stands before its place, `[n]`.
+
+    Example:
+      >>> _occurrence(np.array([5, 3, 5, 5, 3])).tolist()
+      [0, 0, 1, 2, 1]
+    """
+    order = np.argsort(rows, kind="stable")
+    found = rows[order]
+    starts = np.flatnonzero(np.r_[True, found[1:] != found[:-1]])
+    counted = np.arange(len(rows)) - np.repeat(starts, np.diff(np.r_[starts, len(rows)]))
+    occurrence = np.empty_like(counted)
+    occurrence[order] = counted
+    return occurrence
+
+
+def balanced(targets: np.ndarray) -> Balanced:
+    """Return the sampler that draws the classes `[N]` of training rows equally often."""
+    return Balanced(targets=Targets(labels={"label": targets.astype(np.int64)}))
 
 
 def steps_of_round(count: int, *, batch_size: int, least_steps: int) -> int:
@@ -85,7 +113,12 @@ def steps_of_round(count: int, *, batch_size: int, least_steps: int) -> int:
 
 
 def drawn_batches(
-    rows: np.ndarray, seeds: Sequence[tuple[int, int]], *, batch_size: int, least_steps: int
+    rows: np.ndarray,
+    seeds: Sequence[tuple[int, int]],
+    *,
+    batch_size: int,
+    least_steps: int,
+    samplers: Sequence[Sampler] | None = None,
 ) -> Iterator[HeadBatch]:
     """Yield rounds of minibatches of each group's rows: `row` `[K, G, b]` int32, and `weight`, 0 where the row is -1.
 
@@ -98,14 +131,20 @@ def drawn_batches(
       seeds: of the groups; each alone decides how the rows of its group are shuffled.
       batch_size: most rows of a minibatch.
       least_steps: fewest minibatches of a round.
+      samplers: of the n rows of each group, which choose the rows of an epoch in place of a permutation.
     """
     groups, count = rows.shape
     steps = -(-count // batch_size)
     size, epochs = -(-count // steps), -(-least_steps // steps)
     generators = [np.random.default_rng(seed) for seed in seeds]
-    while True:
+    for done in itertools.count():
         order = np.full((epochs, groups, steps * size), -1, np.int32)
         for group, generator in enumerate(generators):
+            if samplers is not None:
+                word = seed_word(seeds[group])
+                drawn = [samplers[group].order(word, done * epochs + epoch) for epoch in range(epochs)]
+                order[:, group, :count] = rows[group][np.stack(drawn)]
+                continue
             shuffled = np.tile(rows[group], (epochs, 1))
             # The order of rows within one minibatch has no effect.
             order[:, group, :count] = shuffled if steps == 1 else generator.permuted(shuffled, axis=1)

@@ -19,6 +19,7 @@ from mmcl_jax.errors import UserError, check
 from mmcl_jax.training.state.train_state import Arrays, split_model
 from mmcl_jax.views import VIEWS, View
 from mmcl_jax.views.base import Fitted
+from mmcl_jax.views.randomness import plain_keys
 
 CROP_SCALE = (0.6, 1.0)
 _AXES = {"image": 4, "volume": 5}  # of a batch
@@ -28,6 +29,7 @@ ViewSpec = tuple[tuple[str, Any], ...]
 ViewValues = dict[ViewSpec, Array]  # by the specs of views of inputs
 Presence = Mapping[str, Bool[Array, "B"]]  # by input: the rows that have it, of inputs that rows may lack
 PRESENT = "present/"  # before the name of such an input, among the arrays of a batch
+IDS = "id"  # the array of the rows' ids, uint32 [B], which views need whose draws are part of the data
 
 
 @jax.tree_util.register_dataclass
@@ -58,7 +60,7 @@ class Encoders:
 
     def augmented(self, encoder: FeatureEncoder, inputs: dict[str, Array], keys: Array) -> ViewValues:
         """Return the training views of the inputs, with a random key per example."""
-        return view_values(self.views, inputs, keys, encoder.fitted, train=True)
+        return training_values(self.views, inputs, keys, encoder.fitted)
 
     def pooled(
         self,
@@ -100,25 +102,59 @@ class Encoders:
         views, images = ViewValues(), dict[ViewSpec, int]()
         for spec in views_of_inputs(self.views):
             modality = built(spec).modality
-            rows = inputs[modality]
-            if rows.ndim == image_axes(spec) + 1:
-                images[spec] = rows.shape[1]
-                rows = rows.reshape(-1, *rows.shape[2:])
-            keys = jax.random.split(jax.random.key(0), len(rows))
-            views |= view_values((spec,), {modality: rows}, keys, encoder.fitted, train=False)
+            rows = {name: inputs[name] for name in (modality, IDS) if name in inputs}
+            if rows[modality].ndim == image_axes(spec) + 1:
+                count = images[spec] = rows[modality].shape[1]
+                rows[modality] = rows[modality].reshape(-1, *rows[modality].shape[2:])
+                if IDS in rows:
+                    rows[IDS] = jnp.repeat(rows[IDS], count)
+            views |= plain_values((spec,), rows, encoder.fitted)
         return self.pooled(encoder, views, train=False, images=images, present=presence(inputs))[0]
 
 
-def view_values(
-    specs: Sequence[ViewSpec], inputs: Mapping[str, Array], keys: Array, fitted: Mapping[str, Fitted], *, train: bool
+def training_values(
+    specs: Sequence[ViewSpec], inputs: Mapping[str, Array], keys: Array, fitted: Mapping[str, Fitted]
 ) -> ViewValues:
-    """Return the values of the views of inputs behind these views: images augmented in training, all else plain."""
+    """Return the values of the views of inputs behind these views: images augmented, all else plain."""
     views = {}
     for spec in views_of_inputs(specs):
         view = built(spec)
-        apply = view.apply if train and image_axes(spec) else view.plain
+        apply = view.apply if image_axes(spec) else view.plain
         views[spec] = apply(inputs[view.modality], keys, fitted.get(view.modality, {})).values
     return views
+
+
+def plain_values(specs: Sequence[ViewSpec], rows: Mapping[str, Array], fitted: Mapping[str, Fitted]) -> ViewValues:
+    """Return the values of the plain views of inputs behind these views.
+
+    Args:
+      specs: of the views.
+      rows: by input, and `id` [B] where a view is `drawn`; see `View`.
+      fitted: the fitted arrays, by input.
+
+    Raises:
+      UserError: a view is drawn by the ids of rows, and there are no ids.
+    """
+    views = {}
+    for spec in views_of_inputs(specs):
+        view = built(spec)
+        values = rows[view.modality]
+        # Other plain views of single images draw nothing.
+        keys = jnp.broadcast_to(jax.random.key(0)[None], values.shape[:1])
+        if view.drawn:
+            check(
+                IDS in rows,
+                f"The view {dict(spec)['name']!r} of {view.modality!r} is drawn by the ids of rows; pass the ids, "
+                f"numbers [N] uint32, as rows[{IDS!r}].",
+            )
+            keys = plain_keys(view.modality, rows[IDS])
+        views[spec] = view.plain(values, keys, fitted.get(view.modality, {})).values
+    return views
+
+
+def is_drawn(specs: Sequence[ViewSpec]) -> bool:
+    """Return whether a plain view of an input behind these views is drawn by the ids of rows."""
+    return any(built(spec).drawn for spec in views_of_inputs(specs))
 
 
 def presence(rows: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,9 +162,9 @@ def presence(rows: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(PRESENT): mask for name, mask in rows.items() if name.startswith(PRESENT)}
 
 
-def presence_of(rows: Mapping[str, Any], inputs: Collection[str]) -> dict[str, Any]:
-    """Return `present/NAME` of these inputs, where the rows say which of them have the input."""
-    return {name: rows[name] for name in map(PRESENT.__add__, inputs) if name in rows}
+def beside(rows: Mapping[str, Any], inputs: Collection[str]) -> dict[str, Any]:
+    """Return what goes with these inputs of rows, where it is given: `present/NAME`, and the ids of the rows."""
+    return {name: rows[name] for name in (*map(PRESENT.__add__, inputs), IDS) if name in rows}
 
 
 def features_of(
@@ -242,12 +278,15 @@ def plain_spec(config: ConfigDict, modality: str) -> ViewSpec:
 def trained_spec(config: ConfigDict, modality: str, *, probability: float) -> ViewSpec:
     """Return the spec of the training view of a modality: augmented for images, plain for everything else.
 
+    An image whose view is drawn, as part of the data, keeps this view, which draws anew at every step.
+
     Raises:
       UserError: the run does not augment images.
     """
     spec = plain_spec(config, modality)
     if not _behind(spec):
-        return augmentation_of(config, probability=probability, modality=modality) if image_axes(spec) else spec
+        fixed = not image_axes(spec) or built(spec).drawn
+        return spec if fixed else augmentation_of(config, probability=probability, modality=modality)
     behind = tuple(
         (name, trained_spec(config, built(part).modality, probability=probability))
         for name, part in _behind(spec).items()

@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 import numpy as np
 
-from mmcl_jax.evaluation.heads.batches import Examples, HeadBatch, Order, drawn_batches, in_parts, steps_of_round
+from mmcl_jax.evaluation.heads.batches import (
+    Examples,
+    HeadBatch,
+    Order,
+    balanced,
+    drawn_batches,
+    in_parts,
+    steps_of_round,
+)
 from mmcl_jax.evaluation.heads.encoded import FeatureEncoder
 from mmcl_jax.evaluation.heads.programs import Fixed, Programs, Weights
 from mmcl_jax.tasks import Units
@@ -67,8 +75,9 @@ class FeatureFeed(Feed):
         seeds: Sequence[tuple[int, int]],
         batch_size: int,
         least_steps: int,
+        balance: bool = False,
     ) -> None:
-        """Use `rows` `[G, n]` of the training split: a draw of labels for each group."""
+        """Use `rows` `[G, n]` of the training split: a draw of labels for each group, with `balance` by class."""
         task = programs.recipe.task
         self.units = [task.units(train.targets[drawn]) for drawn in rows]
 
@@ -80,7 +89,8 @@ class FeatureFeed(Feed):
         features, targets = jax.device_put(arrays, programs.everywhere)
         self.fixed = Fixed(features=features, targets=targets)
         self._val = jax.device_put(val.features.astype(np.float32), programs.everywhere)
-        self._batches = drawn_batches(rows, seeds, batch_size=batch_size, least_steps=least_steps)
+        samplers = [balanced(train.targets[drawn]) for drawn in rows] if balance else None
+        self._batches = drawn_batches(rows, seeds, batch_size=batch_size, least_steps=least_steps, samplers=samplers)
         self.steps = steps_of_round(rows.shape[1], batch_size=batch_size, least_steps=least_steps)
 
     def round(self, number: int) -> Iterator[HeadBatch]:
@@ -104,8 +114,12 @@ class EncodedFeed(Feed):
         order: Order,
         seed: int,
         frozen: FeatureEncoder | None,
+        balance: bool = False,
     ) -> None:
-        """Use the training rows in the `order` of the `seed`, and the `frozen` encoder unless it is trained."""
+        """Use the training rows in the `order` of the `seed`, and the `frozen` encoder unless it is trained.
+
+        With `balance`, the rows of an epoch are drawn so that every class is as frequent.
+        """
         task = programs.recipe.task
         units = task.units(train.targets)
         self.units = [units]
@@ -114,13 +128,14 @@ class EncodedFeed(Feed):
         self.fixed = Fixed(encoder=frozen)
         self.steps = order.steps
         self._train, self._val, self._order, self._seed, self._frozen = train, val, order, seed, frozen
+        self._sampler = balanced(train.targets) if balance else None
         self._divided = programs.divided
         encoders = programs.recipe.encoders
         self._dense = encoders is not None and encoders.dense
 
     def round(self, number: int) -> Iterator[HeadBatch]:
         """Yield the batches of an epoch."""
-        for batch in self._order.epoch(number, seed=self._seed):
+        for batch in self._order.epoch(number, seed=self._seed, sampler=self._sampler):
             rows, weight = batch.pop("row"), batch.pop("weight")
             inputs = {modality: np.asarray(values[rows]) for modality, values in self._train.inputs.items()}
             by_example = jax.device_put({**inputs, **batch}, self._divided)

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from mmcl_jax.backend import compiler_options
-from mmcl_jax.evaluation.heads.adam import SecondMoment, adam
+from mmcl_jax.evaluation.heads.adam import Optimizer, SecondMoment, adam
 from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, ViewValues, presence
 from mmcl_jax.evaluation.heads.linear import LinearHead, Params, every_output, per_head
 from mmcl_jax.tasks import Task
@@ -31,6 +31,9 @@ class HeadRecipe:
       task: for its loss and its primary metric.
       encoders: that compute the features in every step; None if the features were computed before.
       second_moment: of Adam, one per weight or one per head.
+      optimizer: "adam", or "radam", which has a second moment per weight.
+      adapts: whether encoders that are held while a head is trained normalise by the batch, and keep adapting their
+        running statistics.
       patience: number of rounds in a row without improvement after which a head stops.
       min_delta: smallest improvement of the primary metric (of standardised targets).
       since: the metric to improve on: the "best" so far, or that of the last round that was an "improvement".
@@ -45,6 +48,8 @@ class HeadRecipe:
     task: Task
     encoders: Encoders | None = None
     second_moment: SecondMoment = "weight"
+    optimizer: Optimizer = "adam"
+    adapts: bool = False
     patience: int
     min_delta: float
     since: Literal["best", "improvement"] = "improvement"
@@ -125,7 +130,8 @@ class Programs:
         self.recipe = recipe
         options = compiler_options(jax.local_devices()[0], recipe.dtype)
         self.everywhere, self.divided = replicated(recipe.mesh), by_example(recipe.mesh)
-        self._adam = adam(recipe.second_moment)
+        self._rectified = recipe.optimizer == "radam"
+        self._adam = adam(recipe.second_moment, rectified=self._rectified)
         compiled = functools.partial(jax.jit, out_shardings=self.everywhere, compiler_options=options)
         self.step = compiled(self._step, donate_argnums=(0, 1))
         self.held_step = compiled(functools.partial(self._step, hold=True), donate_argnums=(0, 1))
@@ -193,7 +199,10 @@ class Programs:
                 ),
             )
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
-            optimizer = adam(self.recipe.second_moment, batch["b1"]) if "b1" in batch else self._adam
+            decay = batch.get("b1")
+            optimizer = self._adam
+            if decay is not None:
+                optimizer = adam(self.recipe.second_moment, decay, rectified=self._rectified)
             (by_heads, by_params), moments = optimizer.update(gradients, moments)
         rates = rates * batch["share"] if "share" in batch else rates
         heads = jax.tree.map(lambda old, by: old - per_head(rates, by) * by, weights.heads, by_heads)
@@ -273,7 +282,8 @@ class Programs:
                         lambda path, x: jax.lax.stop_gradient(x) if encoders.is_held(path) else x, params
                     )
                 encoder = dataclasses.replace(weights.encoder, params=params)
-                pooled, statistics = encoders.pooled(encoder, views, train=True, hold=hold, present=presence(batch))
+                still = hold and not self.recipe.adapts
+                pooled, statistics = encoders.pooled(encoder, views, train=True, hold=still, present=presence(batch))
                 inputs = pooled[None]
             outputs = every_output(self.recipe.head, heads, inputs)
             losses = task.mean_loss(outputs, targets[:, None], batch["weight"][:, None])

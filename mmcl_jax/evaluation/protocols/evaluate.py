@@ -11,9 +11,9 @@ from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.boosting import TABULAR, check_tabular
 from mmcl_jax.evaluation.protocols.jobs import Job, JobSettings, jobs_of, so_far
 from mmcl_jax.evaluation.protocols.kept import heads_of, is_kept
+from mmcl_jax.evaluation.protocols.logistic import LOGISTIC, check_logistic
 from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.protocols.rivals import RIVALS
-from mmcl_jax.evaluation.protocols.rivals.search import TRIALS
 from mmcl_jax.evaluation.protocols.scoring import score_job
 from mmcl_jax.evaluation.protocols.shares import score_in_shares
 from mmcl_jax.evaluation.results.file import NoRecords, ResultRecords
@@ -79,6 +79,12 @@ def evaluate_runs(
     for data in labelled:
         for protocol in set(predicting) & {*TABULAR, *RIVALS}:
             check_tabular(protocol, data.task, store)
+        if LOGISTIC in predicting:
+            check_logistic(data.task)
+        check(
+            not options.balanced or data.task.per_class,
+            f"--balanced: {data.task.label!r} has no classes to draw as often; leave it out, or predict a class.",
+        )
         if rivals:
             tables = tables_of(store)
             columns.append((data.having(tables), "+".join(tables)))
@@ -146,7 +152,9 @@ def evaluate_runs(
             log=lambda text: bar.update(done, text),
             cycle=options.cycle,
             tuning=options.tuning,
-            trials=TRIALS if options.trials is None else options.trials,
+            trials=options.trials,
+            optimizer=options.optimizer,
+            balanced=options.balanced,
             keep=(lambda run: heads_of(run, options.keep)) if options.keep else None,
             unchanged=lambda: unchanged.check(
                 "these scores are not kept: put the store back as it was, and the same command continues; to evaluate "

@@ -12,15 +12,16 @@ from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check, check_name
+from mmcl_jax.evaluation.heads.adam import Optimizer
 from mmcl_jax.evaluation.heads.batches import Examples, Order, seed_word
 from mmcl_jax.evaluation.heads.cycle import NEVER, OneCycle
 from mmcl_jax.evaluation.heads.encoded import (
     Encoders,
     FeatureEncoder,
     ViewSpec,
+    beside,
     built,
     image_axes,
-    presence_of,
     views_of_inputs,
 )
 from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
@@ -82,6 +83,9 @@ class FinetuneSettings:
       ensemble: whether the head is the mean of a head on each modality (see `EnsembleHead`); it is returned as the
         linear head that it amounts to.
       cycle: how the rates move within `max_epochs`; then no training ends earlier. None for constant rates.
+      optimizer: "adam" or "radam".
+      balanced: whether every class is drawn as often.
+      normalisation: of frozen encoders: "frozen" running statistics, or statistics that "adapt" (see `Tuning`).
 
     Raises:
       UserError: a number is out of range.
@@ -105,6 +109,9 @@ class FinetuneSettings:
     frozen_rate: float = 1e-3
     ensemble: bool = False
     cycle: OneCycle | None = None
+    optimizer: Optimizer = "adam"
+    balanced: bool = False
+    normalisation: Literal["frozen", "adapts"] = "frozen"
 
     def __post_init__(self) -> None:
         rates = self.learning_rates
@@ -117,6 +124,11 @@ class FinetuneSettings:
             not self.frozen_epochs or self.cycle is None,
             "--frozen-epochs: a cycle of rates has no frozen epochs; leave --schedule or --frozen-epochs out.",
         )
+
+    @property
+    def adapts(self) -> bool:
+        """Whether frozen encoders normalise by the batch and adapt their running statistics."""
+        return self.frozen and self.normalisation == "adapts"
 
     @property
     def dense(self) -> bool:
@@ -154,8 +166,9 @@ def finetune(
     its own, of head and encoders at the same rate, in batches of complete groups of batch normalisation (see `Order`),
     which uses the batch in training and running statistics in evaluation.
 
-    Two defects of the released code are not reproduced: it does not shuffle the training rows, and its "frozen"
-    encoders stay in train mode, where they normalise by the batch and keep adapting to it.
+    Two defects of the released code are not reproduced by default: it does not shuffle the training rows, and its
+    "frozen" encoders stay in train mode, where they normalise by the batch and keep adapting to it. The released code
+    of Fedorov et al. does the latter, too: `normalisation="adapts"`.
 
     Args:
       model: pretrained, or untrained for a baseline; it is not changed.
@@ -182,7 +195,7 @@ def finetune(
     train, val, test = (_only(inputs, splits[name]) for name in SPLITS)
     made = made_of(model, config, settings, train)
     encoders, head, group_size = made.encoders, made.head, made.group_size
-    trains = not frozen or settings.dense  # something beside the head
+    trains = not frozen or settings.dense or settings.adapts  # something beside the head
     unit = (group_size or 1) * settings.accumulate
     group_size = None if not trains or unit == 1 else unit
     order = Order.of(len(train), batch_size=settings.batch_size, group_size=group_size)
@@ -195,6 +208,8 @@ def finetune(
             patience=settings.patience if settings.cycle is None else NEVER,
             min_delta=settings.min_delta,
             select=settings.select,
+            optimizer=settings.optimizer,
+            adapts=settings.adapts,
             weight_decay=settings.weight_decay,
             accumulate=settings.accumulate if trains else 1,
             dtype=config.dtype,
@@ -217,7 +232,9 @@ def finetune(
         seeds: Sequence[Seed], rates: Sequence[float], *, seed: int, start: FeatureEncoder | None = None
     ) -> list[Trained | None]:
         frozen_encoder = encoder if start is None else None
-        feed = EncodedFeed(programs, train, val_split, order=order, seed=seed, frozen=frozen_encoder)
+        feed = EncodedFeed(
+            programs, train, val_split, order=order, seed=seed, frozen=frozen_encoder, balance=settings.balanced
+        )
         heads = head.new(made.features, task.outputs, seeds=[seed_word(seed) for seed in seeds])
         search = Search(
             reads=modalities,
@@ -275,9 +292,9 @@ def _folded(trained: Trained) -> Trained:
 
 
 def _only(inputs: tuple[str, ...], examples: Examples) -> Examples:
-    """Return the examples with these inputs, and which rows have them where the examples say so."""
+    """Return the examples with these inputs, and what goes beside them."""
     rows = {name: examples.inputs[name] for name in inputs}
-    return Examples(rows | presence_of(examples.inputs, inputs), np.asarray(examples.targets))
+    return Examples(rows | beside(examples.inputs, inputs), np.asarray(examples.targets))
 
 
 def most_images(inputs: Mapping[str, Any], encoders: Encoders) -> int:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.data.store import Store
+from mmcl_jax.evaluation.heads.adam import Optimizer
 from mmcl_jax.evaluation.heads.cycle import OneCycle
+from mmcl_jax.evaluation.protocols import logistic
 from mmcl_jax.evaluation.protocols.boosting import TABULAR
 from mmcl_jax.evaluation.protocols.options import TRAINING, TUNING, EvaluationOptions
 from mmcl_jax.evaluation.protocols.rivals import RIVALS
@@ -46,7 +48,9 @@ class JobSettings:
       log: shows the progress of a training.
       keep: returns the folder to save the heads of a run in; None to save none.
       cycle: how the rates move; None for constant rates.
-      trials: settings of each rival.
+      trials: settings of each rival and of "logistic"; None for their defaults.
+      optimizer: of heads.
+      balanced: whether the classes of training rows are drawn as often.
       unchanged: raises `UserError` if the store has changed since the evaluation began.
       tuning: how protocols that read images in every step train.
     """
@@ -56,9 +60,16 @@ class JobSettings:
     log: Callable[[str], None]
     keep: Callable[[Run], Path] | None = None
     cycle: OneCycle | None = None
-    trials: int = TRIALS
+    trials: int | None = None
+    optimizer: Optimizer = "adam"
+    balanced: bool = False
     unchanged: Callable[[], None]
     tuning: Tuning = dataclasses.field(default_factory=Tuning)
+
+    def trials_of(self, protocol: str) -> int:
+        """Return the number of settings that validation chooses from."""
+        default = logistic.TRIALS if protocol == logistic.LOGISTIC else TRIALS
+        return default if self.trials is None else self.trials
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,6 +138,15 @@ class Job:
         alone = self.protocol in ("finetune", "unet") or (self.protocol == "augmented_probe" and len(self.rows) > 1)
         return [[number] for number in numbers] if alone else [numbers]
 
+    def _drawn(self, settings: JobSettings) -> dict[str, Any]:
+        """Return what the identity says of optimizer, batches and classes, where they are not the defaults."""
+        trains, size = self.protocol in TRAINING, settings.tuning.batch_size
+        return {
+            **({"optimizer": settings.optimizer} if trains and settings.optimizer != "adam" else {}),
+            **({"balanced": True} if settings.balanced and (trains or self.protocol == logistic.LOGISTIC) else {}),
+            **({"batch_size": size} if size is not None and self.protocol == "probe" else {}),
+        }
+
     def of(self, store: Store, settings: JobSettings) -> dict[str, Any]:
         """Return the identity of the job in results files: everything that can change its scores."""
         trains = self.protocol in TRAINING
@@ -144,7 +164,8 @@ class Job:
             **({"tuning": settings.tuning.changed} if self.protocol in TUNING and settings.tuning.changed else {}),
             **({"fold": self.source.run.inputs.fold} if self.source.run.inputs.fold is not None else {}),
             **({"task": self.data.task.name} if self.data and self.data.task.name not in _UNNAMED else {}),
-            **({"trials": settings.trials} if self.protocol in RIVALS else {}),
+            **({"trials": settings.trials_of(self.protocol)} if self.protocol in (logistic.LOGISTIC, *RIVALS) else {}),
+            **self._drawn(settings),
             **self.missing.of,
             **(part_of_columns(self.data.store) if self.data else {}),
         }
@@ -223,4 +244,4 @@ def _applies(source: Source, data: LabelledStore, input: str, protocol: str, bas
     if protocol in TABULAR:
         return "columns" in baselines
     needed = {source.baseline(modality) for modality in modalities_of(input)}
-    return protocol in ("probe", "knn") and needed <= set(baselines) and not is_dense(data.task)
+    return protocol in ("probe", "knn", logistic.LOGISTIC) and needed <= set(baselines) and not is_dense(data.task)

@@ -27,7 +27,7 @@ from mmcl_jax.bucket.address import is_address
 from mmcl_jax.bucket.border import local
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
-from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, presence_of
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, beside
 from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
@@ -110,7 +110,7 @@ class HeadOfSource:
             check(name in rows, f"The head reads {' and '.join(inputs)}; pass rows of {name!r} too.")
 
         def taken(names: tuple[str, ...]) -> dict[str, Any]:
-            return {name: rows[name] for name in names} | presence_of(rows, names)
+            return {name: rows[name] for name in names} | beside(rows, names)
 
         if isinstance(self.trained.head, UNetHead):
             return self._decoded(taken(inputs))

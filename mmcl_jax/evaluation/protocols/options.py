@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcl_jax.errors import check, check_name
+from mmcl_jax.evaluation.heads.adam import OPTIMIZERS, Optimizer
 from mmcl_jax.evaluation.heads.cycle import EPOCHS, PEAK, SCHEDULES, OneCycle
 from mmcl_jax.evaluation.protocols.boosting import TABULAR
+from mmcl_jax.evaluation.protocols.logistic import LOGISTIC
 from mmcl_jax.evaluation.protocols.probe import LEARNING_RATES, MAX_EPOCHS
 from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.protocols.tuning import Tuning
@@ -16,7 +18,7 @@ from mmcl_jax.evaluation.sources.missingness import STRATEGIES, Missingness, mis
 from mmcl_jax.evaluation.sources.source import BASELINES
 
 UNLABELLED = ("retrieval", "confounding")  # the protocols that predict no label
-PROTOCOLS = ("probe", "augmented_probe", "finetune", "unet", "knn", *UNLABELLED, *TABULAR, *RIVALS)
+PROTOCOLS = ("probe", "augmented_probe", "finetune", "unet", "knn", LOGISTIC, *UNLABELLED, *TABULAR, *RIVALS)
 TRAINING = PROTOCOLS[:4]  # the protocols that train a head
 TUNING = TRAINING[1:]  # those of them that read images in every step
 
@@ -27,12 +29,13 @@ class EvaluationOptions:
 
     Attributes:
       protocols: "probe", a linear head on frozen features (`probe.train_heads`); "knn", nearest neighbours of frozen
-        features; "augmented_probe" and "finetune", the protocols of Hager et al. on augmented images, which train the
-        head alone or all weights (see `finetune`); "unet", a U-Net for masks on a frozen encoder; "retrieval" between
-        projections of two modalities of test rows; "confounding", how well covariates are predicted from features of
-        test rows, and retrieval within their strata; "features", gradient boosting on the columns of the table, on
-        frozen features, and on both; "tabpfn", the same with TabPFN (see `boosting`); "forest", "boosting", "mlp",
-        "lightgbm", "catboost", "realmlp" and "tabm", models on the columns alone, whatever the inputs (see `rivals`).
+        features; "logistic", logistic regression with an elastic net on frozen features (see `logistic`);
+        "augmented_probe" and "finetune", the protocols of Hager et al. on augmented images, which train the head alone
+        or all weights (see `finetune`); "unet", a U-Net for masks on a frozen encoder; "retrieval" between projections
+        of two modalities of test rows; "confounding", how well covariates are predicted from features of test rows, and
+        retrieval within their strata; "features", gradient boosting on the columns of the table, on frozen features,
+        and on both; "tabpfn", the same with TabPFN (see `boosting`); "forest", "boosting", "mlp", "lightgbm",
+        "catboost", "realmlp" and "tabm", models on the columns alone, whatever the inputs (see `rivals`).
       inputs: to predict from: names of modalities joined by "+", whose features are concatenated (for kNN, each is
         scaled to length 1 first); "both" is "image+table". Retrieval is between the two of every `a+b` or, if no input
         joins two, between all pairs that the objective of the run compares.
@@ -53,13 +56,18 @@ class EvaluationOptions:
         validation chooses an epoch, and ends no training.
       cycle_momentum: whether Adam's first decay moves with "one_cycle"; None for yes, as in PyTorch.
       tuning: how `finetune`, `augmented_probe` and `unet` train.
-      trials: settings of each rival, of which validation chooses one; None for six, as many as there are rates.
+      trials: settings of each rival and of "logistic", of which validation chooses one; None for six (as many as there
+        are rates), and for 32 of "logistic".
+      optimizer: of heads: "adam", or "radam", rectified Adam with a second moment per weight, as of Fedorov et al.
+      balanced: whether heads are trained on rows that are drawn so that every class is as frequent; in "logistic" every
+        class has the same weight.
       allow_overlap: whether test rows may be rows that a run has seen in pretraining.
       keep: whether to save heads in the folder `heads` of their run; or another folder to save them in.
       missing: shares of the table that are hidden in the training, validation and test rows, each for scores of its
         own; 0 hides nothing.
       missing_by: the strategies that choose what is hidden, some of `missingness.STRATEGIES`.
-      confounders: of "confounding": columns, features or entries of the store; by default its entry "covariates".
+      confounders: of "confounding": columns, features or entries of the store; by default its entry "covariates". Where
+        they are named, "confounding" is among the protocols, so that its scores stand beside all others.
 
     Raises:
       UserError: a protocol or baseline is unknown or named twice, or a number is out of range.
@@ -79,6 +87,8 @@ class EvaluationOptions:
     cycle_momentum: bool | None = None
     tuning: Tuning = dataclasses.field(default_factory=Tuning)
     trials: int | None = None
+    optimizer: Optimizer = "adam"
+    balanced: bool = False
     allow_overlap: bool = False
     keep: bool | Path = False
     missing: Sequence[float] = ()
@@ -86,6 +96,8 @@ class EvaluationOptions:
     confounders: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if self.confounders and "confounding" not in self.protocols:
+            object.__setattr__(self, "protocols", (*self.protocols, "confounding"))
         check_choice("--protocol", "protocol", self.protocols, PROTOCOLS)
         check_choice("--baselines", "baseline", self.baselines, BASELINES, required=False)
         check(len(self.rates) > 0 and min(self.rates) > 0, "--learning-rates: give at least one, all above 0.")
@@ -105,7 +117,25 @@ class EvaluationOptions:
             self.schedule == "one_cycle" or self.cycle_momentum is None,
             "--cycle-momentum: constant rates have no cycle; add --schedule one_cycle, or leave it out.",
         )
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in self.tuning.changed)
+        check_name(self.optimizer, OPTIMIZERS, "--optimizer: heads have no optimizer")
+        check(
+            self.optimizer == "adam" or trains,
+            f"--optimizer {self.optimizer}: no head is trained by {' and '.join(self.protocols)}; leave it out, or add "
+            "--protocol probe.",
+        )
+        check(
+            not self.balanced or trains or LOGISTIC in self.protocols,
+            f"--balanced: {' and '.join(self.protocols)} draws no rows to train on; leave it out, or add --protocol "
+            "probe.",
+        )
+        check(
+            self.tuning.normalisation == "frozen" or "augmented_probe" in self.protocols,
+            "--normalisation adapts: encoders that a head alone is trained on adapt where they encode every batch; add "
+            "--protocol augmented_probe, or leave it out.",
+        )
+        of_probe = ("batch_size",) if "probe" in self.protocols else ()
+        changed = [name for name in self.tuning.changed if name not in of_probe]
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
         check(
             not names or any(name in TUNING for name in self.protocols),
             f"{names}: {' and '.join(self.protocols)} has no such setting; leave it out, or add --protocol finetune.",
@@ -121,12 +151,8 @@ class EvaluationOptions:
         )
         check(self.trials is None or self.trials > 0, f"--trials: must be positive, not {self.trials}.")
         check(
-            self.trials is None or any(name in RIVALS for name in self.protocols),
+            self.trials is None or any(name in (LOGISTIC, *RIVALS) for name in self.protocols),
             f"--trials: {' and '.join(self.protocols)} has none; leave it out, or add --protocol boosting.",
-        )
-        check(
-            not self.confounders or "confounding" in self.protocols,
-            "--confounders: no protocol reads them; add --protocol confounding, or leave it out.",
         )
         check(self.draws > 0, f"--seeds: must be positive, not {self.draws}.")
         check_choice("--missing-by", "strategy", self.missing_by, STRATEGIES)

@@ -18,6 +18,7 @@ from mmcl_jax.evaluation.protocols.finetune import Examples, FinetuneSettings, f
 from mmcl_jax.evaluation.protocols.jobs import NO_LABELS, Job, JobSettings
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.protocols.knn import knn
+from mmcl_jax.evaluation.protocols.logistic import LOGISTIC, logistic
 from mmcl_jax.evaluation.protocols.probe import (
     BATCH_SIZE,
     DENSE_BATCH_SIZE,
@@ -71,6 +72,8 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
         results = _probe(source, data, job.input, job.rows, settings)
     elif job.protocol == "knn":
         results = [_knn(source, data, job.input, job.rows[number]) for number in numbers]
+    elif job.protocol == LOGISTIC:
+        results = [_logistic(job, data, number, settings) for number in numbers]
     elif job.protocol in RIVALS:
         results = [_rival(job, data, number, settings) for number in numbers]
     elif job.protocol in TABULAR:
@@ -135,10 +138,12 @@ def _probe(
         task=task,
         reads=modalities_of(input),
         head=LinearSegmentation(zeros=True, size=data.targets["train"].shape[1:3]) if dense else LinearHead(zeros=True),
-        batch_size=DENSE_BATCH_SIZE if dense else BATCH_SIZE,
+        batch_size=settings.tuning.batch_size or (DENSE_BATCH_SIZE if dense else BATCH_SIZE),
         learning_rates=settings.learning_rates,
         max_epochs=settings.max_epochs,
         cycle=settings.cycle,
+        optimizer=settings.optimizer,
+        balanced=settings.balanced,
     )
     heads = train_heads(train, val, rows, probe, seeds=[(seed, draw) for draw in range(len(rows))])
     results = []
@@ -158,6 +163,21 @@ def _knn(source: Source, data: LabelledStore, input: str, rows: np.ndarray) -> H
     )
     queries = (val, data.targets["val"]), (test, data.targets["test"])
     return HeadScores(*knn(train[rows], data.targets["train"][rows], *queries, task=data.task), "")
+
+
+def _logistic(job: Job, data: LabelledStore, number: int, settings: JobSettings) -> HeadScores:
+    features = [job.source.features(data, modality) for modality in modalities_of(job.input)]
+    joined = {split: np.concatenate([by_split[split] for by_split in features], axis=1) for split in SPLITS}
+    metrics, chosen, outputs = logistic(
+        joined,
+        data.targets,
+        job.rows[number],
+        task=data.task,
+        seed=(job.source.run.config.seed, number),
+        trials=settings.trials_of(LOGISTIC),
+        balanced=settings.balanced,
+    )
+    return HeadScores(metrics, chosen, _contributions(data, outputs))
 
 
 def _tabular(job: Job, data: LabelledStore, number: int) -> HeadScores:
@@ -189,7 +209,7 @@ def _rival(job: Job, data: LabelledStore, number: int, settings: JobSettings) ->
         protocol=job.protocol,
         task=data.task,
         seed=(job.source.run.config.seed, number),
-        trials=settings.trials,
+        trials=settings.trials_of(job.protocol),
     )
     rows = _contributions(data, result.outputs)
     return HeadScores(result.metrics, result.chosen, rows, cost=result.cost)
@@ -221,6 +241,8 @@ def _finetune(
         seeds=[(source.run.config.seed, number) for number in numbers],
         max_epochs=settings.max_epochs,
         cycle=settings.cycle,
+        optimizer=settings.optimizer,
+        balanced=settings.balanced,
         **settings.tuning.settings(dense=is_dense(data.task), scratch=source.kind == "random"),
     )
     outcomes = finetune(

@@ -7,6 +7,7 @@ from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.heads.cycle import NEVER
 
 SELECT = ("metric", "loss")
+NORMALISATION = ("frozen", "adapts")
 AUGMENT = ("run", "flip", "none")
 BATCH_SIZE, DENSE_BATCH_SIZE = 512, 16
 PATIENCE = 10
@@ -31,6 +32,9 @@ class Tuning:
         most mirrored; "none". Images with masks are never augmented.
       frozen_epochs: number of first epochs in which the encoder of a run is not trained.
       frozen_rate: the learning rate of these epochs.
+      normalisation: of encoders while a head alone is trained: "frozen", by their running statistics, as Fedorov et al.
+        describe it; or "adapts", by the batch, with running statistics that keep adapting and that validation and test
+        use, as their released code does.
 
     Raises:
       UserError: a number is out of range, or a name is unknown.
@@ -44,6 +48,7 @@ class Tuning:
     augment: Literal["run", "flip", "none"] = "run"
     frozen_epochs: int = 0
     frozen_rate: float = 1e-3
+    normalisation: Literal["frozen", "adapts"] = "frozen"
 
     def __post_init__(self) -> None:
         size = self.batch_size
@@ -57,6 +62,7 @@ class Tuning:
         check(self.patience >= 0, f"--patience: must be 0 (never end) or above, not {self.patience}.")
         check_name(self.select, SELECT, "--select: heads cannot be selected by")
         check_name(self.augment, AUGMENT, "--augment: there is no augmentation")
+        check_name(self.normalisation, NORMALISATION, "--normalisation: there is no")
         check(self.frozen_epochs >= 0, f"--frozen-epochs: must be 0 or above, not {self.frozen_epochs}.")
         check(0 < self.frozen_rate < float("inf"), f"--frozen-rate: must be above 0, not {self.frozen_rate}.")
         frozen = self.frozen_epochs > 0 or self.frozen_rate == type(self).frozen_rate

@@ -4,21 +4,67 @@ from collections.abc import Sequence
 
 from mmcl_jax.encoders import parse_key
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.results.summary import NAMES, Grid, methods_of, only, repeats_of, summarise
+from mmcl_jax.evaluation.results.summary import (
+    NAMES,
+    Grid,
+    methods_of,
+    only,
+    protocol_words,
+    repeats_of,
+    shown,
+    summarise,
+)
 from mmcl_jax.text import visible
 
 _CHANCE = {"r2": 0.0, "auroc": 0.5}
 
 
 def confounding_grids(scores: Sequence[Score]) -> list[Grid]:
-    """Return a table of the predicted covariates, and one of retrieval within strata, for each that was measured."""
+    """Return tables of the predicted covariates, of retrieval within strata, and of other scores beside covariates."""
     own = only(scores, protocol="confounding")
     inputs = list(dict.fromkeys(score.input for score in own))
     tables = []
     for input in inputs:
         part = only(own, input=input)
         tables.append(_predicted(part) if _main(part[0]) in _CHANCE else _within(part))
-    return tables
+    return [*tables, *_beside(scores, own)]
+
+
+def _beside(scores: Sequence[Score], own: Sequence[Score]) -> list[Grid]:
+    """Return a table of the score of every label with a column per covariate, for every input that has both.
+
+    Rows are of one method, protocol, input and label with its largest budget.
+    """
+    known: dict[str, list[Score]] = {}
+    for score in own:
+        if _main(score) in _CHANCE:
+            known.setdefault(score.input, []).append(score)
+    others = [score for score in scores if score.protocol not in ("confounding", "retrieval") and score.input in known]
+    covariates = list(dict.fromkeys(score.label for part in known.values() for score in part))
+    rows = []
+    for label, protocol, input in dict.fromkeys((score.label, score.protocol, score.input) for score in others):
+        part = [one for one in only(others, protocol=protocol, input=input) if one.label == label and not one.missing]
+        for method in methods_of(part):
+            metric = shown(part[0])[0]
+            budgets = summarise(part, metric)[method]
+            cells = [_known(known[input], covariate, method) for covariate in covariates]
+            if budgets and any(cells):
+                budget, cell = next(iter(budgets.items()))
+                words = f"{protocol_words(protocol, input)}, {NAMES.get(metric, metric)}, {budget}"
+                rows.append([visible(label), words, visible(method), str(cell), *(one or "–" for one in cells)])
+    head = ["label", "measured by", "method", "score", *map(visible, covariates)]
+    note = (
+        "Covariates are predicted from the method's frozen features of the same input: R² of a number (chance 0), "
+        "AUROC of a class (chance 0.5)."
+    )
+    title = "Scores, beside what the features know of covariates"
+    return [Grid(title, head, rows, labels=3, note=note)] if rows else []
+
+
+def _known(scores: Sequence[Score], covariate: str, method: str) -> str:
+    """Return what a method's features know of a covariate; "" where it was not measured."""
+    part = [score for score in scores if score.label == covariate]
+    return _value(part, method, _main(part[0])) if method in methods_of(part) else ""
 
 
 def _predicted(scores: Sequence[Score]) -> Grid:

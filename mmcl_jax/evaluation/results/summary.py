@@ -72,6 +72,7 @@ _PROTOCOLS = {
     "finetune": "Fine-tuning",
     "unet": "U-Net on the frozen encoder",
     "knn": "Nearest neighbours",
+    "logistic": "Logistic regression",
     "retrieval": "Retrieval",
     "confounding": "Confounding",
     "features": "Gradient boosting",

@@ -24,8 +24,8 @@ from mmcl_jax.evaluation.heads.encoded import (
     image_axes,
     images_of_row,
     plain_spec,
+    plain_values,
     presence,
-    view_values,
     views_of_inputs,
 )
 from mmcl_jax.evaluation.sources.blocks import BLOCK, block_mesh, blockwise, in_blocks
@@ -34,7 +34,7 @@ from mmcl_jax.training.mesh import replicated
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.views.base import Fitted
 
-What = Literal["pooled", "projected", "maps"]
+What = Literal["pooled", "projected", "local", "maps"]
 _PIXELS = 32  # the side that images are averaged down to as features
 _CHUNK = 256  # rows of raw values
 
@@ -53,23 +53,24 @@ def frozen_encoder(
     """Return a function from rows of a modality to the encoder's features of their plain views, float32.
 
     The function takes rows as the store has them (tables encoded; for a fusion a dict of the rows of its inputs, with
-    `present/NAME` of inputs that rows may lack), and encodes blocks of `batch_size` of them, one per device (see
-    `blocks`). The features of a row with several images are the mean over the images. BatchNorm uses its running
-    statistics and nothing is updated. (In MMCL's released code a "frozen" encoder stays in train mode: it normalises by
-    the batch and keeps adapting to it.)
+    `present/NAME` of inputs that rows may lack, and `id` for a view whose draws are part of the data), and encodes
+    blocks of `batch_size` of them, one per device (see `blocks`). The features of a row with several images are the
+    mean over the images. BatchNorm uses its running statistics and nothing is updated. (In MMCL's released code a
+    "frozen" encoder stays in train mode: it normalises by the batch and keeps adapting to it.)
 
     Args:
       model: with the encoder.
       config: of the run, for its views.
       modality: that the encoder is of.
-      what: the "pooled" features `[N, D]`, their projections `[N, d]`, or the last feature "maps" `[N, h, w, C]`.
+      what: the "pooled" features `[N, D]`, their projections `[N, d]`, the mean of the "local" features `[N, C]`, or
+        the last feature "maps" `[N, h, w, C]`.
       head: the name of a projector of the modality; "" for its first.
       fitted: the fitted values of the views, by input.
       batch_size: rows per forward pass of a device.
       devices: of this process, that encode; by default `block_devices`.
 
     Raises:
-      UserError: the model's weights are not finite, or its encoder has no feature maps.
+      UserError: the model's weights are not finite, or its encoder has no feature maps or local features.
     """
     mesh = block_mesh(devices)
     graphdef, arrays = nnx.split(model)
@@ -111,13 +112,14 @@ def _program(
     def encode(on_devices: tuple[nnx.State, Mapping[str, Fitted]], batch: dict[str, jax.Array]) -> jax.Array:
         arrays, fitted = on_devices
         model = nnx.merge(graphdef, arrays)
-        keys = jax.random.split(jax.random.key(0), len(next(iter(batch.values()))))
-        views = view_values((spec,), batch, keys, fitted, train=False)
+        views = plain_values((spec,), batch, fitted)
         options: dict[str, Any] = {"train": False, "present": presence(batch)}
         features = features_of(model.encoders, views, **options)
         row_features = encoded(model.encoders, modality, spec, features, **options)
         if what == "maps":
             return _last_map(row_features, modality)
+        if what == "local":
+            return _local_mean(row_features, modality)
         key = f"{modality}:{head}" if head else modality
         projected = what == "projected"
         vectors = model.project(key, row_features, train=False) if projected else row_features.pooled
@@ -133,6 +135,18 @@ def _last_map(features: Features, modality: str) -> jax.Array:
             f"The encoder of {modality!r} has no feature maps to predict a mask from; name another --input."
         )
     return features.local.reshape(len(features.local), *features.grid, -1).astype(jnp.float32)
+
+
+def _local_mean(features: Features, modality: str) -> jax.Array:
+    """Return the mean of the local features that exist, `[B, C]` float32; 0 for a row that has none."""
+    if features.local is None:
+        raise UserError(f"The encoder of {modality!r} has no local features; compare its pooled ones (--layer pooled).")
+    local = features.local.astype(jnp.float32)
+    if features.mask is None:
+        return local.mean(axis=1)
+    shares = features.mask.astype(jnp.float32)
+    counts = jnp.maximum(shares.sum(axis=1, keepdims=True), 1)
+    return jnp.einsum("blc,bl->bc", local, shares) / counts
 
 
 def pixel_features(images: Any, *, axes: int = 2) -> np.ndarray:

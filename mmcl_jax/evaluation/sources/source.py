@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from mmcl_jax.border import to_json
@@ -16,7 +17,8 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model, parse_key
 from mmcl_jax.encoders.fusions import inputs_of, needed_inputs
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.heads.encoded import PRESENT
+from mmcl_jax.evaluation.heads.encoded import IDS, PRESENT, image_axes, is_drawn, plain_spec, plain_values
+from mmcl_jax.evaluation.sources.blocks import BLOCK
 from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.missingness import hidden_in
@@ -155,14 +157,24 @@ class Source:
     def rows(self, store: Store, split: str, modalities: Sequence[str]) -> dict[str, Any]:
         """Return all rows of a split, by input, that the features of these modalities are computed from.
 
-        With the rows of an input that a fusion can do without goes `present/NAME`, which rows have it.
+        With the rows of an input that a fusion can do without goes `present/NAME`, which rows have it; and with those
+        of a view whose draws are part of the data goes their `id`.
         """
         rows = {name: self.inputs(store, split, name) for name in self.inputs_of(modalities)}
         for name in self.spare_inputs(modalities):
             of = self.spec(name).of
             entry = store.read(split, [of], fold=self.run.inputs.fold)[of]
             rows[PRESENT + name] = np.ones(len(entry), bool) if entry.present is None else entry.present
+        viewed = {view.modality for view in self.run.config.views.values()}
+        if is_drawn([plain_spec(self.run.config, name) for name in modalities if name in viewed]):
+            rows[IDS] = self.ids(store, split)
         return rows
+
+    def ids(self, store: Store, split: str) -> np.ndarray:
+        """Return the ids `[N]` of all rows of a split of the run's fold, uint32."""
+        fold = self.run.inputs.fold
+        ids: np.ndarray = self._once(f"ids {split}", lambda: store.lists.id[store.rows_of(split, fold)])
+        return ids.astype(np.uint32)
 
     def spare_inputs(self, modalities: Sequence[str]) -> tuple[str, ...]:
         """Return the inputs of these modalities that a row may lack, whose tokens a fusion masks (see `fused`)."""
@@ -256,10 +268,25 @@ class Source:
             return frozen_encoder(self.model, config=config, modality=modality, what=what, fitted=fitted)
         spec = self.spec(modality)
         if spec.kind in ("image", "volume"):
-            return lambda rows: pixel_features(rows[modality], axes=2 if spec.kind == "image" else 3)
+            return lambda rows: pixel_features(self._seen(rows, modality), axes=2 if spec.kind == "image" else 3)
         if spec.kind == "vector":
             return lambda rows: vector_features(rows[modality], self.run.inputs.fitted[modality])
         return lambda rows: column_features(rows[modality], spec.widths, missing=spec.missing)
+
+    def _seen(self, rows: Mapping[str, Any], modality: str) -> Any:
+        """Return the images of rows, from 0 to 255: as stored, or as a view leaves them that draws part of the data."""
+        if IDS not in rows:
+            return rows[modality]
+        spec, stored = plain_spec(self.run.config, modality), rows[modality]
+        single = stored.shape[-(image_axes(spec) - 1) :]
+        parts = []
+        for start in range(0, len(stored), BLOCK):
+            part = np.asarray(stored[start : start + BLOCK])
+            ids = np.repeat(rows[IDS][start : start + BLOCK], part.size // len(part) // int(np.prod(single)))
+            flat = {modality: jnp.asarray(part.reshape(-1, *single)), IDS: jnp.asarray(ids)}
+            seen = plain_values((spec,), flat, {})[spec]
+            parts.append(255 * np.asarray(seen).reshape(*part.shape[: part.ndim - len(single)], *seen.shape[1:]))
+        return np.concatenate(parts)
 
     def _once(self, key: str, compute: Any) -> Any:
         if key not in self._cache:

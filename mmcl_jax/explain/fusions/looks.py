@@ -14,7 +14,7 @@ from jaxtyping import Array
 from mmcl_jax.encoders import Model, parse_key
 from mmcl_jax.encoders.fusions import part_of, parts_of_views
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.heads.encoded import ViewSpec, built, features_of, plain_spec, view_values
+from mmcl_jax.evaluation.heads.encoded import ViewSpec, built, features_of, plain_spec, plain_values
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.explain.base import METHODS, Subject
 from mmcl_jax.explain.columns import Columns
@@ -114,8 +114,7 @@ class _Program:
     def __call__(self, state: nnx.State, rows: dict[str, Array], fitted: Any) -> dict[str, Array]:
         """Return the view of the images, the maps `[B, K, h, w]` of K tokens, and the missing cells of a table."""
         encoders, behind = nnx.merge(self.graphdef, state).encoders, dict(dict(self.spec)["views"])
-        keys = jax.random.split(jax.random.key(0), len(next(iter(rows.values()))))
-        views = view_values((self.spec,), rows, keys, fitted, train=False)
+        views = plain_values((self.spec,), rows, fitted)
         features = features_of(encoders, views, train=False)
         specs = [behind[parse_key(text).modality] for text in self.fusion.of]
         parts = [
@@ -158,10 +157,9 @@ def blocks_of(subject: Subject, fusion: AttendingFusion) -> Iterator[tuple[slice
     mesh = local_mesh(_ROWS)
     fitted = {name: dict(run.inputs.fitted.get(name, {})) for name in names}
     state, fitted = jax.device_put((state, fitted), replicated(mesh))
-    every = {name: subject.inputs(name) for name in names}
     for first in range(0, len(subject.rows), _ROWS):
         block = slice(first, min(first + _ROWS, len(subject.rows)))
         indices = padded(subject.rows[block], _ROWS)
-        rows = jax.device_put({name: np.asarray(values[indices]) for name, values in every.items()}, by_example(mesh))
+        rows = jax.device_put(subject.taken(names, indices), by_example(mesh))
         found = jax.device_get(program(state, rows, fitted))
         yield block, {name: values[: block.stop - block.start] for name, values in found.items()}

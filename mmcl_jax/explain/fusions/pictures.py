@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from mmcl_jax.explain.base import Picture
-from mmcl_jax.explain.overlays import overlay
+from mmcl_jax.explain.pictures.overlays import overlay
 from mmcl_jax.page.wording import clipped
 
 REGIONS, COLUMNS = "regions.png", "columns.png"

@@ -6,10 +6,8 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.extend.core import ClosedJaxpr, Jaxpr
 from jax.sharding import Mesh
 
 from mmcl_jax.data.inputs import input_arrays
@@ -22,9 +20,9 @@ from mmcl_jax.explain.base import COLUMN_KINDS, IMAGE_KINDS, METHODS, ExplainOpt
 from mmcl_jax.explain.embedded import EmbeddedInput, padded
 from mmcl_jax.explain.integrate import Noise
 from mmcl_jax.explain.losses.individuals import with_individuals
-from mmcl_jax.explain.losses.maps import explained_pixels
 from mmcl_jax.explain.losses.objective import objective_of, presence, reading, terms_reading
 from mmcl_jax.explain.losses.of_row import LossOfRow
+from mmcl_jax.explain.pictures.pixels import explained_pixels
 from mmcl_jax.training.mesh import by_example, replicated
 
 STEPS = 50  # of the released explainer, and captum's default
@@ -59,7 +57,9 @@ def rows_of_loss(source: Source, store: Store, input: str, options: ExplainOptio
     return np.any(list(present.values()), axis=0), np.any(own, axis=0)
 
 
-@METHODS.register("loss", takes=(*COLUMN_KINDS, *IMAGE_KINDS), head="refused", reads=inputs_of_loss, has=rows_of_loss)
+@METHODS.register(
+    "loss", takes=(*COLUMN_KINDS, *IMAGE_KINDS), head="refused", reads=inputs_of_loss, has=rows_of_loss, regions=True
+)
 def loss(subject: Subject, folder: FilePath) -> Result:
     """Explain the loss of each row by integrated gradients (Taleb et al., CVPR 2022, section 3.3).
 
@@ -127,9 +127,7 @@ class LossOfRows:
         # Matrices of all pairs, and their gradients; what the encoder of an image keeps for its gradient.
         self.extra = 32 * (len(indices) + 1) ** 2 * len(self._objective.terms)
         if subject.spec.kind in IMAGE_KINDS:
-            like = jax.ShapeDtypeStruct((1, *self.embedded.layout.shapes[0]), jnp.float32)
-            body = model.encoders[subject.input].body
-            self.extra += _bytes_of(jax.make_jaxpr(lambda view: body(view, train=False).pooled)(like))
+            self.extra += self.embedded.bytes_of_row(model)
         batch = self._batch(options.reference_split)
         parts = []
         for start in range(0, len(indices), _CHUNK):
@@ -172,15 +170,3 @@ class LossOfRows:
         self.arrays = jax.device_put(self.arrays, replicated(mesh))
         batch = jax.device_put(batch, by_example(mesh))
         return {"batch": batch, "features": self.function.other_features(self.arrays, batch)}
-
-
-def _bytes_of(traced: ClosedJaxpr | Jaxpr) -> int:
-    """Return the bytes of all arrays that a traced function computes, of which its gradient keeps no more."""
-    jaxpr = traced.jaxpr if isinstance(traced, ClosedJaxpr) else traced
-    total = 0
-    for equation in jaxpr.eqns:
-        inner = [value for value in equation.params.values() if isinstance(value, ClosedJaxpr | Jaxpr)]
-        arrays: list[Any] = [variable.aval for variable in equation.outvars]
-        outputs = sum(array.size * array.dtype.itemsize for array in arrays)
-        total += sum(map(_bytes_of, inner)) if inner else outputs
-    return total

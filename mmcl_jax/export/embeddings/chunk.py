@@ -10,7 +10,7 @@ import numpy as np
 
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.heads.encoded import PRESENT
+from mmcl_jax.evaluation.heads.encoded import IDS, PRESENT
 
 Reasons = dict[int, str]  # by the position of a row in its chunk
 Cells = Counter[tuple[str, str]]  # number of cells by input and column
@@ -75,10 +75,10 @@ class Chunk:
         return reasons
 
     def given(self, spare: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return the arrays by input, with `present/NAME` of the `spare` inputs."""
+        """Return the arrays by input, with `present/NAME` of the `spare` inputs, and the rows' `id`."""
         rows = np.arange(len(self.rows))
         present = {PRESENT + name: ~np.isin(rows, list(self.absent.get(name, ()))) for name in spare}
-        return {**self.inputs, **present}
+        return {**self.inputs, **present, IDS: self.rows.astype(np.uint32)}
 
 
 class RowSource(Protocol):

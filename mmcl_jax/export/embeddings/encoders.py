@@ -9,7 +9,7 @@ import numpy as np
 
 from mmcl_jax.encoders import parse_key
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.heads.encoded import PRESENT
+from mmcl_jax.evaluation.heads.encoded import IDS, PRESENT
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.evaluation.sources.source import Source
@@ -42,7 +42,7 @@ class Reader:
         """Return the embeddings `[n, D]` float32 of rows, which have the spare inputs unless `present/NAME` says no."""
         parts = []
         for inputs, encode in self.parts:
-            part = {name: rows[name] for name in inputs}
+            part = {name: rows[name] for name in (*inputs, IDS)}
             for name in set(self.spare) & set(inputs):
                 part[PRESENT + name] = rows.get(PRESENT + name, np.ones(len(rows[name]), bool))
             parts.append(encode(part))

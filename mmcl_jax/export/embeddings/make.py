@@ -14,6 +14,7 @@ from mmcl_jax import __version__
 from mmcl_jax.border import parse, to_json
 from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.evaluation.heads.encoded import IDS
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.sources.blocks import BLOCK
 from mmcl_jax.export.embeddings.chunk import Chunk, Lost, Reasons, RowSource, drawn_ahead
@@ -61,6 +62,7 @@ class Embedding:
           UserError: two names have embeddings of different widths.
         """
         row = {name: np.zeros((1, *spec.shape), spec.dtype) for name, spec in specs.items()}
+        row[IDS] = np.zeros(1, np.uint32)
         widths = {reader.name: reader(row).shape[1] for reader in self.readers}
         names = " and ".join(f"{name} {width}" for name, width in widths.items())
         check(

@@ -64,7 +64,7 @@ class RequestedRows:
         quarantine = request.quarantine()
         gathered = gather(request, None, quarantine, like)
         pixels: dict[str, Pixels] = {}
-        for source in image_sources(request, None, gathered.join):
+        for source in image_sources(request, None, gathered.join, like.schema):
             pixels[source.name] = decode_rows(
                 source, request, gathered.rows, quarantine, folder, engine=Processes(workers), progress=is_primary()
             )

@@ -16,6 +16,7 @@ from .images import CNN, DCGAN, ResNet
 from .layers import PROJECTORS, Head
 from .preprocessing import TableRows
 from .rows import MLP, GeneticsMLP, TextEmbedding
+from .scans import Scan
 from .sequences import ResNet1D
 from .table_transformer import TableTransformer
 from .vit import VisionTransformer
@@ -68,14 +69,16 @@ class Export(nn.Module):
             {key.replace(".", "/"): PROJECTORS[spec["name"]](spec, epsilon) for key, spec in projectors.items()}
         )
         self.head = Head(card["head"]) if card["head"] else None
-        tables = {}
+        tables, scans = {}, {}
         for name, spec in card["preprocessing"].items():
             own = {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}
             if spec["kind"] == "table":
                 tables[name] = TableRows(spec, own)
-            for key, array in own.items() if spec["kind"] != "table" else ():
+            if "scan" in spec:
+                scans[name] = Scan(spec, own)
+            for key, array in own.items() if name not in tables and name not in scans else ():
                 self.register_buffer(f"_{name}_{key}", array, persistent=False)
-        self.tables = Named(tables)
+        self.tables, self.scans = Named(tables), Named(scans)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the features [N, D] of every modality whose inputs are given.
@@ -148,6 +151,8 @@ class Export(nn.Module):
         if spec["kind"] in ("image", "volume"):
             if str(rows.dtype) != f"torch.{spec['dtype']}":
                 raise ValueError(f"rows of {name!r} are {spec['dtype']}, not {rows.dtype}")
+            if "scan" in spec:
+                return self.scans[name](rows)
             x = rows.float().movedim(-1, 1) / spec["divide_by"]
             if list(x.shape[2:]) == spec["size"]:
                 return x

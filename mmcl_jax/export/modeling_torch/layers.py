@@ -22,6 +22,17 @@ class MLPProjector(nn.Module):
         return self.out(torch.relu(self.hidden(x)))
 
 
+class Identity(nn.Module):
+    """The vectors themselves."""
+
+    def __init__(self, spec: Mapping[str, Any], epsilon: float) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the vectors [N, D]."""
+        return x
+
+
 class LinearProjector(nn.Module):
     """A fully connected layer."""
 
@@ -77,6 +88,7 @@ def latent_mlp(spec: Mapping[str, Any], epsilon: float) -> NormProjector:
 
 
 PROJECTORS: dict[str, Any] = {
+    "identity": Identity,
     "latent_mlp": latent_mlp,
     "linear": LinearProjector,
     "local_shortcut": LocalShortcut,

@@ -9,6 +9,7 @@ from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
+from mmcl_jax.evaluation.heads.encoded import beside
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.export.programs.program import PRECISION, Program, ProgramInput
@@ -78,7 +79,8 @@ def expected_outputs(release: Release, program: Program, rows: Mapping[str, np.n
                 encode = frozen_encoder(
                     release.model, config=config, modality=modality, fitted=inputs.fitted, batch_size=ROWS
                 )
-                parts.append(encode({name: encoded[name] for name in inputs_of(config.views, modality)}))
+                own = {name: encoded[name] for name in inputs_of(config.views, modality)}
+                parts.append(encode(own | beside(encoded, ())))
             outputs["features"] = np.concatenate(parts, axis=1)
     return outputs
 

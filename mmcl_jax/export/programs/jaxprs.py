@@ -7,6 +7,7 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
 from mmcl_jax.errors import check
+from mmcl_jax.evaluation.heads.encoded import IDS
 from mmcl_jax.export.programs.program import Program
 
 _FIXED = (
@@ -21,8 +22,8 @@ def traced(program: Program) -> ClosedJaxpr:
     Its inputs and outputs are in the order of the sorted names.
 
     Raises:
-      UserError: the function draws at random, so that it is no function of its inputs; or it is written for a fixed
-        number of rows.
+      UserError: the function draws at random, not by the ids of rows, so that it is no function of its inputs; or it is
+        written for a fixed number of rows.
     """
     (rows,) = jax.export.symbolic_shape("b")
     try:
@@ -33,7 +34,7 @@ def traced(program: Program) -> ClosedJaxpr:
         raise
     for equation in _nested(jaxpr.jaxpr):
         check(
-            not equation.primitive.name.startswith(("random_", "threefry")),
+            IDS in program.inputs or not equation.primitive.name.startswith(("random_", "threefry")),
             f"The plain view of an input of {program.name!r} draws at random, and an exported program has no random "
             "keys; export an --input whose plain view draws nothing.",
         )

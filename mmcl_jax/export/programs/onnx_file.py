@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.evaluation.heads.encoded import IDS
 from mmcl_jax.export.formats import Written
 from mmcl_jax.export.programs.agreement import agreement
 from mmcl_jax.export.programs.jaxprs import traced
@@ -60,6 +61,11 @@ def model_of(program: Program) -> Any:
     from mmcl_jax.export.programs.onnx.convert import onnx_model
     from mmcl_jax.export.programs.onnx.graph import UnsupportedError
 
+    check(
+        IDS not in program.inputs,
+        f"--format onnx: a view of {program.name!r} draws by the ids of rows, as part of the data, and ONNX has no "
+        "random numbers by keys; take --format stablehlo, whose programs take the ids.",
+    )
     try:
         model = onnx_model(traced(program), sorted(program.inputs), sorted(program.outputs), name=program.name)
     except UnsupportedError as error:

@@ -16,15 +16,18 @@ from mmcl_jax.encoders import Features, parse_key
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.encoded import (
+    IDS,
     ViewSpec,
     ViewValues,
+    beside,
     built,
     encoded,
     features_of,
     image_axes,
+    is_drawn,
     plain_spec,
+    plain_values,
     trained_spec,
-    view_values,
     views_of_inputs,
 )
 from mmcl_jax.evaluation.protocols.kept import KeptHead
@@ -44,7 +47,7 @@ class ProgramInput:
     """An input of a program: an array `[B, *shape]`.
 
     Attributes:
-      kind: such as "image" or "table".
+      kind: such as "image" or "table"; "id" for the ids of rows.
       shape: of one row.
       dtype: "float64" for a table, else as stored.
     """
@@ -60,7 +63,8 @@ class Program:
 
     Attributes:
       name: the modalities whose features it gives, such as "image" or "image+table".
-      inputs: by name.
+      inputs: by name. If the draws of a view are part of the data (see `views.drawn`), the ids of the rows, by which it
+        draws, are an input `id`.
       outputs: names and shapes of one row's outputs: `features`; `projection`, if one modality is encoded, by its first
         projector, and `projection_HEAD` by a projector of that name; `prediction`, if there is a head: logits, or
         numbers in units of the label.
@@ -133,7 +137,7 @@ def _program(release: Release, modalities: tuple[str, ...]) -> Program:
         with jax.default_matmul_precision(PRECISION):
             prepared, refused = _prepared(inputs, {name: rows[name] for name in names})
             with jax.enable_x64(False):
-                outputs = encode(prepared)
+                outputs = encode({**prepared, **beside(rows, ())})
             maps = outputs.pop("maps", None)
             if head is not None:
                 outputs["prediction"] = _prediction(head, outputs["features"] if maps is None else maps)
@@ -144,6 +148,11 @@ def _program(release: Release, modalities: tuple[str, ...]) -> Program:
 
     wide = any(inputs.specs[name].kind == "table" for name in names) or (head is not None and head.standard is not None)
     taken = {name: _input(inputs.specs[name]) for name in names}
+    if is_drawn(specs):
+        check(
+            IDS not in taken, f"--format: the input {IDS!r} of the run has the name of the ids; export weights instead."
+        )
+        taken[IDS] = ProgramInput(kind=IDS, shape=(), dtype="uint32")
     program = Program(name="+".join(modalities), inputs=taken, outputs={}, function=function, wide=wide)
     with jax.enable_x64(wide):
         shapes = jax.eval_shape(function, program.arguments(1))
@@ -199,13 +208,13 @@ def _input_features(
     views, images = ViewValues(), dict[ViewSpec, int]()
     for spec in views_of_inputs(specs):
         name = built(spec).modality
-        values = rows[name]
-        if image_axes(spec) and values.ndim == image_axes(spec) + 1:
-            images[spec] = values.shape[1]
-            values = values.reshape(-1, *values.shape[2:])
-        # Plain views of single images draw nothing; `jaxprs.traced` holds it.
-        keys = jnp.broadcast_to(jax.random.key(0)[None], values.shape[:1])
-        views |= view_values((spec,), {name: values}, keys, fitted, train=False)
+        own = {name: rows[name], **beside(rows, ())}
+        if image_axes(spec) and rows[name].ndim == image_axes(spec) + 1:
+            images[spec] = rows[name].shape[1]
+            own[name] = rows[name].reshape(-1, *rows[name].shape[2:])
+            if IDS in own:
+                own[IDS] = jnp.repeat(own[IDS], images[spec])
+        views |= plain_values((spec,), own, fitted)
     return features_of(encoders, views, train=False), images
 
 

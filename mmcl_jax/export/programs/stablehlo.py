@@ -20,6 +20,7 @@ from jax import export
 
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.evaluation.heads.encoded import IDS
 from mmcl_jax.export.formats import Written
 from mmcl_jax.export.programs.agreement import agreement
 from mmcl_jax.export.programs.jaxprs import traced
@@ -148,7 +149,9 @@ def shapes_in_words(program: Program, file: str) -> str:
         " Cells are numbers, days since 1970-01-01, or codes of the categories listed below, from 0; NaN is missing."
     )
     tables = cells if any(one.kind == "table" for one in program.inputs.values()) else ""
-    return f"`{file}` takes {inputs}, and gives {outputs}, float32.{tables}"
+    ids = " A view draws what is part of the data, such as a rotation, by `id`, the ids of rows, as `mmcl embed` does."
+    ids = ids if IDS in program.inputs else ""
+    return f"`{file}` takes {inputs}, and gives {outputs}, float32.{tables}{ids}"
 
 
 def refused(file: Path, details: Mapping[str, Any], command: str, error: Exception) -> UserError:

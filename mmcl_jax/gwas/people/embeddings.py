@@ -48,6 +48,7 @@ def embedded_people(
     person: str,
     input: str | None,
     allow_overlap: bool,
+    untrained: bool = False,
 ) -> Embedded:
     """Return an embedding of every person.
 
@@ -59,6 +60,7 @@ def embedded_people(
       person: the pattern of the IID in the name of a sample's key, of which folders are left out.
       input: the encoder, such as "image"; None for the first one.
       allow_overlap: whether people whom the run was trained on may be among them.
+      untrained: whether the encoder is that of the run before its training.
 
     Raises:
       UserError: the run was trained on some of the people; a person has several samples; or a pattern does not fit.
@@ -69,12 +71,12 @@ def embedded_people(
     pattern, chosen = _pattern(person, "--person"), None if select is None else _pattern(select, "--select")
     name = input or next(iter(run.config.encoders))
     check_name(run, name, "features")
-    (reader,) = readers(Source("run", run), [name], "features", jax.local_devices())
+    (reader,) = readers(Source("random" if untrained else "run", run), [name], "features", jax.local_devices())
     size = rows_of_chunk({one: run.inputs.specs[one] for one in reader.inputs})
     StoredRows(run, store, list(reader.inputs), split=None, size=size)  # checks that the store fits the run
 
     keys = {part: store.keys(part, fold if own else None) for part in splits}
-    ids = {part: [_person(key, pattern) for key in keys[part]] for part in splits}
+    ids = {part: [person_of(key, pattern) for key in keys[part]] for part in splits}
     _check_groups(store, keys, ids, fold if own else None)
     taken = _one_each(keys, ids, chosen)
     trained = _trained_people(run, store, pattern, own=own)
@@ -134,8 +136,17 @@ def _pattern(text: str, option: str) -> re.Pattern[str]:
         raise UserError(f"{option}: {brief(text)} is no regular expression ({error}).") from error
 
 
-def _person(key: str, pattern: re.Pattern[str]) -> str:
-    """Return the IID in a key: the first group of the pattern, or all that it matches."""
+def person_of(key: str, pattern: str | re.Pattern[str]) -> str:
+    """Return the IID in a key: the first group of the pattern, or all that it matches.
+
+    Raises:
+      UserError: the pattern does not match the key.
+
+    Example:
+      >>> person_of("left/1000001_21015_0_0", PERSON)
+      '1000001'
+    """
+    pattern = re.compile(pattern)
     name = key.replace("\\", "/").rpartition("/")[2]
     found = pattern.search(name)
     value = None if found is None else found[1] if found.re.groups else found[0]
@@ -203,4 +214,4 @@ def _trained_people(run: Run, store: Store, pattern: re.Pattern[str], *, own: bo
     """Return the persons of the training samples of a run."""
     origin: Any = store if own else run.store()
     keys: Iterable[str] = origin.keys("train", run.inputs.fold)
-    return {_person(key, pattern) for key in keys}
+    return {person_of(key, pattern) for key in keys}

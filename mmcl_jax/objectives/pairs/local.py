@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh
 from jaxtyping import Array, Float
 
-from mmcl_jax.arrays import ArrayError, ArrayLike, as_array, as_floats
-from mmcl_jax.objectives.pairs.arguments import ExecutionLike, MetadataLike, Number, read_pairs, read_scale
-from mmcl_jax.objectives.pairs.execution import pair_sums
-from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses, check_clip, scaled
-from mmcl_jax.objectives.pairs.rules import PairRule, zero_absent_rows
+from mmcl_jax.arrays import ArrayLike, as_array, as_floats
+from mmcl_jax.objectives.pairs.arguments import ExecutionLike, MetadataLike, Number
+from mmcl_jax.objectives.pairs.locations import best_of, mean_of, read_locations
+from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses
+from mmcl_jax.objectives.pairs.rules import PairRule
 from mmcl_jax.objectives.pairs.softmax import SoftmaxSums
-from mmcl_jax.objectives.pairs.sums import LOWEST, soft_clip
+from mmcl_jax.objectives.pairs.sums import Sums
 
 
 def local_contrast(
@@ -73,68 +73,30 @@ def local_contrast(
       >>> [round(float(loss), 4) for loss in losses.forward.loss]
       [0.7327, 1.6793]
     """
-    check_clip(clip)
-    y = as_floats(y, "y")
-    if y.ndim != 3:
-        raise ArrayError(f"y has the shape {y.shape}; give local features [samples, locations, width].")
-    samples, locations, width = y.shape
-    index = jnp.arange(samples, dtype=jnp.int32)
-    per_sample = {"id": index, "index": index, **(metadata or {})}
-    per_sample = {name: as_array(values, f"metadata {name!r}") for name, values in per_sample.items()}
-    both_present = None
-    if present is not None or mask is not None:
-        rows = jnp.ones(samples, bool) if present is None else as_array(present, "present")
-        columns = jnp.ones((samples, locations), bool) if mask is None else as_array(mask, "mask")
-        if rows.shape != (samples,) or columns.shape != (samples, locations):
-            raise ArrayError(
-                f"present has the shape {rows.shape} and mask {columns.shape}; give booleans [{samples}] and "
-                f"[{samples}, {locations}]."
-            )
-        both_present = rows, (columns & rows[:, None]).reshape(-1)
-    pairs = read_pairs(
-        x,
-        y.reshape(-1, width),
-        rule=rule,
-        metadata=None,
-        x_metadata=per_sample,
-        y_metadata={name: jnp.repeat(values, locations) for name, values in per_sample.items()},
-        present=both_present,
-        execution=execution,
-        mesh=mesh,
-    )
-    rule, x_metadata, y_metadata = pairs.rule, pairs.x_metadata, pairs.y_metadata
-    scale = width**-0.5 if scale is None else read_scale(None, scale)
-    x = scaled(zero_absent_rows(pairs.x, rule, x_metadata), scale, normalise=normalise)
-    y = scaled(zero_absent_rows(pairs.y, rule, y_metadata), normalise=normalise)
-    loss = SoftmaxSums("negatives")
-    sides = pair_sums(
-        loss,
+    pairs = read_locations(
         x,
         y,
         rule=rule,
-        x_metadata=x_metadata,
-        y_metadata=y_metadata,
+        metadata=metadata,
+        present=present,
+        mask=mask,
+        scale=scale,
+        normalise=normalise,
         clip=clip,
-        execution=pairs.execution,
+        execution=execution,
+        mesh=mesh,
     )
+    loss = SoftmaxSums("negatives")
 
-    by_sample = jax.tree.map(lambda values: values.reshape(samples, locations), y_metadata)
-    positive, _ = rule({name: values[:, None] for name, values in x_metadata.items()}, by_sample)
-    own = y.reshape(samples, locations, width)
-    products = jnp.einsum("bd,bld->bl", x, own, precision="highest", preferred_element_type=jnp.float32)
-    logits = soft_clip(products, clip)
+    def losses(sums: Sums) -> AnchorLosses:
+        negatives = loss.log_total(sums)
+        own, positive = pairs.positives_of(len(negatives))
+        each = jnp.where(positive, jax.nn.softplus(negatives[:, None] - own), 0)
+        valid = positive.any(axis=1)
+        hits = valid & (best_of(own, positive) >= sums["peak"])
+        return AnchorLosses(loss=mean_of(each, positive), top1=hits, valid=valid)
 
-    def losses(negatives: Array, strongest: Array) -> AnchorLosses:
-        """Return the losses of anchors [n] with positives [n, k]."""
-        shape = (len(negatives), -1)
-        chosen, own = positive.reshape(shape), logits.reshape(shape)
-        valid = chosen.any(axis=1)
-        each = jnp.where(chosen, jax.nn.softplus(negatives[:, None] - own), 0)
-        best = jnp.max(jnp.where(chosen, own, LOWEST), axis=1)
-        count = jnp.maximum(jnp.sum(chosen, axis=1, dtype=jnp.float32), 1)
-        return AnchorLosses(loss=each.sum(axis=1) / count, top1=valid & (best >= strongest), valid=valid)
-
-    forward, backward = (losses(loss.log_total(sums), sums["peak"]) for sums in sides)
+    forward, backward = map(losses, pairs.sums(loss))
     return PairLosses(forward=forward, backward=backward)
 
 

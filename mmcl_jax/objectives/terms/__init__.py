@@ -12,6 +12,12 @@ from mmcl_jax.objectives.terms.nt_xent import nt_xent as nt_xent
 from mmcl_jax.objectives.terms.siglip import siglip as siglip
 from mmcl_jax.objectives.terms.supcon import supcon as supcon
 from mmcl_jax.objectives.terms.supervised import supervised as supervised
+from mmcl_jax.objectives.terms.taxonomy.cca import cca as cca
+from mmcl_jax.objectives.terms.taxonomy.infomax import infomax as infomax
+from mmcl_jax.objectives.terms.taxonomy.mmvae import mmvae as mmvae
+from mmcl_jax.objectives.terms.taxonomy.mmvae_original import mmvae_original as mmvae_original
+from mmcl_jax.objectives.terms.taxonomy.pixl import pixl as pixl
 from mmcl_jax.objectives.terms.taxonomy.reconstruction import reconstruction as reconstruction
+from mmcl_jax.objectives.terms.taxonomy.supcon_dim import supcon_dim as supcon_dim
 from mmcl_jax.objectives.terms.vicreg import vicreg as vicreg
 from mmcl_jax.objectives.terms.vime import vime as vime

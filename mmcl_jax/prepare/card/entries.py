@@ -99,7 +99,8 @@ def _glance(entry: Mapping[str, Any], glance: Glance) -> Html | None:
         bars = [(name(text, 40), float(rows), share(rows, total)) for text, rows in classes]
         parts.append(element("div", charts.bars(bars, total), element("p", f"Share of each {what}.", class_="moments")))
     if glance.images:
-        parts.append(element("ul", [figure(caption, pixels) for caption, pixels in glance.images], class_="sheet"))
+        sheet = "sheet large" if entry["kind"] == "volume" else "sheet"  # of three slices each
+        parts.append(element("ul", [figure(caption, pixels) for caption, pixels in glance.images], class_=sheet))
     if glance.texts:
         lines = [(name(caption, 40), clipped(text, _TEXT)) for caption, text in glance.texts]
         parts.append(table(f"Texts of {entry['name']}", ("Row", "Text"), lines))

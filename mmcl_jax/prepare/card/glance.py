@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mmcl_jax.data.format.content import Content, Part
+from mmcl_jax.page.volumes import in_a_square, three_slices
 from mmcl_jax.prepare.card.entries import Glance
 from mmcl_jax.prepare.entries.matrix import MISSING
 from mmcl_jax.prepare.images.levels import to_uint8
@@ -33,7 +34,10 @@ def glances(content: Content, texts: Mapping[str, list[tuple[str, str]]]) -> dic
                 images=[(content.keys[row], _over(content, name, row)) for row in _rows(content, part)]
             )
         elif entry.kind in ("image", "volume"):
-            images = [(content.keys[row], grey_or_colour(_value(part, row))) for row in _rows(content, part)]
+            upwards = bool(entry.affine)
+            images = [
+                (content.keys[row], grey_or_colour(_value(part, row), upwards=upwards)) for row in _rows(content, part)
+            ]
             by_entry[name] = Glance(images=images)
     return by_entry
 
@@ -52,15 +56,25 @@ def facts(content: Content, name: str) -> dict[str, Any]:
     return {}
 
 
-def grey_or_colour(values: np.ndarray) -> np.ndarray:
-    """Return an image `[H, W, C]` or the middle slice of a volume `[D, H, W, C]` as uint8 `[H, W, 1 or 3]`.
+def grey_or_colour(values: np.ndarray, *, upwards: bool = False) -> np.ndarray:
+    """Return an image `[H, W, C]`, or three slices of a volume `[D, H, W, C]`, as uint8 `[H, W, 1 or 3]`.
+
+    The slices are those through the middle, in a square; with `upwards`, of a volume in RAS+, they are turned upside
+    down (see `page.volumes`).
 
     Pixels deeper than 8 bits are scaled by the range of the image.
     """
-    if values.ndim == 4:
-        values = values[len(values) // 2]
     shown = values[..., :3] if values.shape[-1] >= 3 else values[..., :1]
-    return shown if shown.dtype == np.uint8 else to_uint8(np.ascontiguousarray(shown), "minmax", nan="background")
+    if shown.ndim == 3:
+        return _bytes(shown)
+    parts = three_slices(shown, upwards=upwards)
+    ends = np.cumsum([part.shape[0] * part.shape[1] for part in parts])
+    levels = np.split(_bytes(np.concatenate([part.reshape(-1, 1, part.shape[-1]) for part in parts])), ends[:-1])
+    return in_a_square([one.reshape(part.shape) for one, part in zip(levels, parts, strict=True)])
+
+
+def _bytes(pixels: np.ndarray) -> np.ndarray:
+    return pixels if pixels.dtype == np.uint8 else to_uint8(np.ascontiguousarray(pixels), "minmax", nan="background")
 
 
 def _rows(content: Content, part: Part) -> list[int]:
@@ -81,11 +95,13 @@ def _value(part: Part, row: int) -> np.ndarray:
 def _over(content: Content, name: str, row: int) -> np.ndarray:
     """Return the image of a mask or of boxes, with these drawn over it in colours."""
     part = content.parts[name]
-    base = grey_or_colour(_value(content.parts[part.entry.of], row))
+    of = content.parts[part.entry.of]
+    upwards = bool(of.entry.affine)
+    base = grey_or_colour(_value(of, row), upwards=upwards)
     image = np.repeat(base, 3, axis=-1) if base.shape[-1] == 1 else base
     value = _value(part, row)
     if part.entry.kind != "boxes":
-        codes = (value[len(value) // 2] if value.ndim == 4 else value)[..., 0].astype(int)
+        codes = (in_a_square(three_slices(value, upwards=upwards)) if value.ndim == 4 else value)[..., 0].astype(int)
         colour = _COLOURS[(codes - 1) % len(_COLOURS)]
         return np.where((codes > 0)[..., None], (image.astype(int) + colour) // 2, image).astype(np.uint8)
     scale = max(1, -(-_SMALL // max(image.shape[:2])))

@@ -20,9 +20,9 @@ from mmcl_jax.data.table.declaration import MISSING_WORDS
 from mmcl_jax.data.table.readings import PLAIN
 from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.genotypes import Variants
+from mmcl_jax.prepare.entries.npy import map_npy
 from mmcl_jax.prepare.join.keys import canonical, first_rows, some
 from mmcl_jax.prepare.join.tables import Keyed, Keys
-from mmcl_jax.prepare.npy import map_npy
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import Source
 from mmcl_jax.prepare.table.cells import is_text, nameless, text_of

@@ -23,10 +23,12 @@ from mmcl_jax.border import AtLeast, parse, to_json, typed
 from mmcl_jax.data.engines.engine import Engine, Processes
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import reserve
+from mmcl_jax.prepare.images.falff import Falff
 from mmcl_jax.prepare.images.files import Fit, Reader, locate, read_image
 from mmcl_jax.prepare.images.levels import to_uint8
 from mmcl_jax.prepare.images.masks import read_mask
 from mmcl_jax.prepare.images.memory import ImageArrays
+from mmcl_jax.prepare.images.space import Space
 from mmcl_jax.prepare.images.unusable import Unusable, require
 from mmcl_jax.prepare.images.volume import read_volume
 
@@ -68,6 +70,8 @@ class DecodeJob:
       fit: how images are fitted to `shape`.
       read: the function that reads a file, in place of the readers of this package.
       memory: images in memory in place of files, named by their indices; they are decoded in this process.
+      falff: whether a volume is fALFF of the series in its file, and how.
+      space: of volumes and their masks: the orientation, the grid and the brain mask.
     """
 
     root: str
@@ -81,6 +85,8 @@ class DecodeJob:
     read: Reader | None = None
     links: str | None = None
     memory: ImageArrays | None = None
+    falff: Falff | None = None
+    space: Space = dataclasses.field(default_factory=Space)
 
     def stored(self, images: int) -> tuple[int, ...]:
         """Return the stored shape of a row with this number of images."""
@@ -102,8 +108,8 @@ class DecodeJob:
             height, width, channels = self.shape
             return read_image(path, (height, width, channels), self.fit, read=self.read, dtype=self.dtype)
         if self.kind == "mask":
-            return read_mask(path, self.shape, self.fit, self.values)
-        return read_volume(path, self.shape, self.fit, self.dtype)
+            return read_mask(path, self.shape, self.fit, self.values, self.space)
+        return read_volume(path, self.shape, self.fit, self.dtype, self.space, self.falff)
 
 
 @dataclasses.dataclass

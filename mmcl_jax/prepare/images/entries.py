@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.errors import check
+from mmcl_jax.prepare.images.falff import Falff
 from mmcl_jax.prepare.images.files import Fit, Reader
+from mmcl_jax.prepare.images.grid import Orientation
 from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.join.joined import Join, Joined
 from mmcl_jax.prepare.join.tables import Keyed
@@ -39,6 +42,12 @@ class ImageSource:
       empty: whether a row with its image but without a mask, whose name is "", has a mask of the first class alone.
       read: the function that reads a file, in place of the readers of this package.
       memory: images in memory in place of files; `names` are their indices.
+      orientation: of volumes, "ras" or "file"; see `Space`.
+      grid: of volumes, "same", "resample" or the path of a NIfTI file; see `common_space`.
+      brain_mask: the path of a NIfTI file; "" for none.
+      dtype: "float16" for the values of a volume themselves; "" for a type by `bits` and the files.
+      falff: whether a volume is fALFF of the series in its file, and how.
+      earlier: the entry of the store that new rows are to be like; None without `--like`.
     """
 
     name: str
@@ -59,6 +68,12 @@ class ImageSource:
     empty: bool = False
     read: Reader | None = None
     memory: ImageArrays | None = None
+    orientation: Orientation = "ras"
+    grid: str = "same"
+    brain_mask: str = ""
+    dtype: str = ""
+    falff: Falff | None = None
+    earlier: Entry | None = None
 
     @property
     def entry(self) -> str:
@@ -90,8 +105,12 @@ class ImageSource:
         )
 
 
-def image_sources(request: Request, recipe: Recipe | None, joined: Join) -> list[ImageSource]:
+def image_sources(
+    request: Request, recipe: Recipe | None, joined: Join, earlier: Schema | None = None
+) -> list[ImageSource]:
     """Return the image, volume and mask entries of a request; masks come after the images that they belong to.
+
+    Volumes are put on the grid of the schema `earlier`, if there is one.
 
     Raises:
       UserError: a mask belongs to an entry with several images per row.
@@ -117,6 +136,8 @@ def image_sources(request: Request, recipe: Recipe | None, joined: Join) -> list
         )
     entries = [entry for entry in joined.entries.values() if entry.source.kind in PICTURES]
     sources += [_source(entry, request, joined.rows.keys) for entry in entries if entry.source.kind != "mask"]
+    if earlier is not None:
+        sources = [dataclasses.replace(source, earlier=earlier.entries.get(source.name)) for source in sources]
     images = {source.name: source for source in sources}
     sources += [_mask(entry, images, joined.rows.keys) for entry in entries if entry.source.kind == "mask"]
     return sources
@@ -145,6 +166,11 @@ def _source(entry: Joined, request: Request, keys: list[str]) -> ImageSource:
         bits=source.bits or request.bits,
         stack=cast(Literal["channels", "views"], source.stack or request.stack),
         duplicates=source.duplicates or request.duplicates,
+        orientation=cast(Orientation, source.orientation),
+        grid=source.grid,
+        dtype=source.dtype,
+        falff=Falff(tr=source.tr, band=source.band or Falff.band) if source.derive == "falff" else None,
+        brain_mask="" if source.brain_mask is None else str(source.brain_mask),
     )
 
 

@@ -4,7 +4,8 @@
 
 Orientation: an image is returned as its file stores it, rows downwards and columns to the right. A DICOM file stores
 rows first. A NIfTI array is indexed [x, y, ...], so its second axis becomes the rows and its first the columns, as the
-usual converters lay out DICOM. The patient's orientation in a header is ignored: nothing is turned or mirrored.
+usual converters lay out DICOM. The patient's orientation in a header is ignored: no slice is turned or mirrored.
+Whole volumes of NIfTI are turned to the patient's axes (see `grid`).
 """
 
 import contextlib
@@ -41,33 +42,17 @@ def read_nifti(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
     Raises:
       UserError: the file cannot be read, is neither 2-D nor 3-D, or has too many pixels.
     """
-    image = _open_nifti(path, max(max_pixels, MAX_PIXELS))
+    image = open_nifti(path, max(max_pixels, MAX_PIXELS))
     shape = _image_shape(image, path)
     check_size(shape[:2], str(path), max_pixels)
     at = (..., shape[2] // 2) if len(shape) == 3 else (...,)
-    values = _nifti_values(image, path, (*at, *[0] * (len(image.shape) - len(shape)))).T[..., None]
-    return Levels(values, full=_full_range(image))
-
-
-def nifti_volume(path: Path, *, max_voxels: int = MAX_PIXELS) -> Levels:
-    """Return the volume of a NIfTI file as `[depth, height, width, channels]`; a fourth axis is the channels.
-
-    Raises:
-      UserError: as `read_nifti`, or the file is neither 3-D nor 4-D.
-    """
-    image = _open_nifti(path, max_voxels, "voxels")
-    values = _nifti_values(image, path, (...,))
-    while values.ndim > 3 and values.shape[-1] == 1:
-        values = values[..., 0]
-    by = " x ".join(map(str, values.shape))
-    check(values.ndim in (3, 4), f"The volume {path} has {values.ndim} dimensions, {by}; give a file with one volume.")
-    turned = np.moveaxis(values, (2, 1, 0), (0, 1, 2)) if values.ndim == 4 else values.T[..., None]
-    return Levels(np.ascontiguousarray(turned), full=_full_range(image))
+    values = nifti_values(image, path, (*at, *[0] * (len(image.shape) - len(shape)))).T[..., None]
+    return Levels(values, full=full_range(image))
 
 
 def nifti_shape(path: Path) -> tuple[int, int, int]:
     """Return `(height, width, 1)` of the image of a NIfTI file from its header alone."""
-    shape = _image_shape(_open_nifti(path, MAX_PIXELS), path)
+    shape = _image_shape(open_nifti(path, MAX_PIXELS), path)
     return shape[1], shape[0], 1
 
 
@@ -77,13 +62,18 @@ def nifti_array(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
       UserError: as `read_nifti`, or a value is not finite.
     """
-    image = _open_nifti(path, max_pixels)
-    values = _nifti_values(image, path, (...,))
+    image = open_nifti(path, max_pixels)
+    values = nifti_values(image, path, (...,))
     check(bool(np.isfinite(values).all()), f"The image {path} has values that are not finite.")
     return values
 
 
-def _open_nifti(path: Path, most: int, what: str = "pixels") -> Any:
+def open_nifti(path: Path, most: int, what: str = "pixels") -> Any:
+    """Return an opened NIfTI image, whose values are not loaded.
+
+    Raises:
+      UserError: the file cannot be read, has values other than real numbers, or more than `most` pixels or voxels.
+    """
     nibabel = extra("nibabel")
     with decoding(str(path)):
         before = _bytes_before_values(path)
@@ -111,14 +101,15 @@ def _bytes_before_values(path: Path) -> int:
     return 0  # nibabel says what the file is
 
 
-def _nifti_values(image: Any, path: Path, at: tuple[Any, ...]) -> np.ndarray:
+def nifti_values(image: Any, path: Path, at: tuple[Any, ...]) -> np.ndarray:
+    """Return the values at an index, floats as float32. Raises `UserError` if they cannot be read."""
     with decoding(str(path)):
         values = np.asarray(image.dataobj[at])
     with np.errstate(over="ignore"):  # what float32 does not hold is infinite, and refused like other infinities
         return values.astype(np.float32) if values.dtype.kind == "f" else values
 
 
-def _full_range(image: Any) -> tuple[float, float] | None:
+def full_range(image: Any) -> tuple[float, float] | None:
     """Return the range of an integer type, scaled like the values by the header; None for floats."""
     dtype = image.get_data_dtype()
     if dtype.kind not in "iu":

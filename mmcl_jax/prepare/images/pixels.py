@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.images.decode import Decoded, DecodeJob, decode
 from mmcl_jax.prepare.images.entries import ImageSource
 from mmcl_jax.prepare.images.files import Shape, locate, read_shape
-from mmcl_jax.prepare.images.volume import volume_shape
+from mmcl_jax.prepare.images.grid import Grid
+from mmcl_jax.prepare.images.space import Space, common_space
+from mmcl_jax.prepare.images.volume import is_nifti, most_voxels, volume_shape
 from mmcl_jax.prepare.leaks import same_pixels
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.request import Request
@@ -127,7 +130,7 @@ def decode_rows(
                 f"choose the size to store, for example {source.size_option}."
             )
         rows.leave_out(to_decode[index], quarantine, cause, reason, image=names[index][0], entry=source.entry)
-    if of is not None:
+    if of is not None and job.space.grid is None:
         _check_mask_sizes(source, rows, to_decode, decoded, of, quarantine)
     if source.duplicates == "quarantine":
         _quarantine_duplicates(source, rows, to_decode, decoded, array, quarantine)
@@ -140,6 +143,10 @@ def decode_rows(
         fit = "as its image, by the nearest pixel"
     else:
         fit = "as they are" if set(decoded.sizes) == {job.shape[:-1]} else source.fit.describe()
+    if job.space.resample:
+        fit += "; volumes on other grids are resampled linearly"
+    if job.space.brain_mask:
+        fit += "; 0 outside the brain mask"
     entry = Entry(
         kind="volume" if len(job.shape) == 4 else "image",
         shape=stored[-len(job.shape) :],
@@ -148,6 +155,7 @@ def decode_rows(
         of=source.of,
         pictures=per_row if job.stack == "views" else 1,
         fit=fit,
+        affine=job.space.grid.affine if job.space.grid else (),
     )
     return Pixels(
         source=source,
@@ -169,7 +177,9 @@ def _job(source: ImageSource, request: Request, names: list[tuple[str, ...]], of
     common: dict[str, Any] = {"root": root, "links": links, "fit": source.fit}
     if source.kind == "mask":
         assert of is not None
-        return DecodeJob(**common, kind="mask", shape=(*of.entry.shape[:-1], 1), values=source.values)
+        grid = Grid(of.entry.shape[:3], of.entry.affine) if of.entry.affine else None
+        space = Space(orientation=source.orientation, grid=grid, resample=source.grid != "same")
+        return DecodeJob(**common, kind="mask", shape=(*of.entry.shape[:-1], 1), values=source.values, space=space)
     if source.kind == "volume":
         return _volumes(source, names, common)
 
@@ -204,21 +214,45 @@ def _job(source: ImageSource, request: Request, names: list[tuple[str, ...]], of
 
 def _volumes(source: ImageSource, names: list[tuple[str, ...]], common: dict[str, Any]) -> DecodeJob:
     """Return how to decode volumes: to float16 if files hold floats, else to integers of the declared bits."""
+
+    def located(name: str) -> str:
+        return locate(common["root"], name, common["links"], folders=True)
+
+    def niftis() -> Iterator[Path]:
+        for row_names in names:
+            with contextlib.suppress(UserError):
+                if is_nifti(row_names[0]):
+                    yield Path(located(row_names[0]))
+
     sample: list[tuple[tuple[int, ...], str]] = []
     for row_names in names:
         with contextlib.suppress(UserError):
-            sample.append(volume_shape(locate(common["root"], row_names[0], common["links"], folders=True), source.fit))
+            sample.append(volume_shape(located(row_names[0]), source.fit, source.orientation, source.falff))
         if len(sample) == _SAMPLED_VOLUMES:
             break
     if not sample:  # raises the error of the first volume
-        volume_shape(locate(common["root"], names[0][0], common["links"], folders=True), source.fit)
+        volume_shape(located(names[0][0]), source.fit, source.orientation, source.falff)
     floats = any(kind == "f" for _, kind in sample) and source.fit.intensity == "minmax"
+    by_bits = "uint8" if source.bits == 8 else "float16" if floats else "uint16"
+    earlier = source.earlier
+    space = common_space(
+        niftis(),
+        where=source.where,
+        limit=most_voxels(source.fit),
+        size=source.size,
+        orientation=source.orientation,
+        grid=source.grid,
+        brain_mask=source.brain_mask,
+        earlier=Grid(earlier.shape[:3], earlier.affine) if earlier is not None and earlier.affine else None,
+    )
     return DecodeJob(
         **common,
         kind="volume",
-        shape=(*(source.size or sample[0][0][:3]), sample[0][0][3]),
-        dtype="uint8" if source.bits == 8 else "float16" if floats else "uint16",
-        same_size=source.size is None,
+        shape=(*(space.grid.shape if space.grid else source.size or sample[0][0][:3]), sample[0][0][3]),
+        dtype=source.dtype or by_bits,
+        same_size=source.size is None and space.grid is None,
+        falff=source.falff,
+        space=space,
     )
 
 

@@ -1,30 +1,34 @@
 """Reading volumes: NIfTI files, folders of a DICOM series, and NumPy arrays, as `[depth, height, width, channels]`.
 
-A NIfTI array is indexed [x, y, z], so its last axis becomes the depth, its second the rows and its first the columns,
-as for slices (see `medical`). The slices of a DICOM series are sorted by their positions along the normal of the first
-slice, or by their instance numbers if they have no position. A NumPy array keeps its order.
+A NIfTI volume is turned to RAS+ by its affine: the columns of the result run towards the right, its rows towards the
+front and its slices towards the top (see `grid`). The slices of a DICOM series are sorted by their positions along the
+normal of the first slice, or by their instance numbers if they have no position. A NumPy array keeps its order.
 """
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from mmcl_jax.errors import UserError
+from mmcl_jax.prepare.entries.npy import map_npy
 from mmcl_jax.prepare.images.dicom import dicom_levels, is_dicom, open_dicom
+from mmcl_jax.prepare.images.falff import Falff
 from mmcl_jax.prepare.images.files import Fit
+from mmcl_jax.prepare.images.grid import Grid, Orientation, nifti_levels
 from mmcl_jax.prepare.images.levels import Levels, to_uint8, to_uint16
-from mmcl_jax.prepare.images.medical import check_size, nifti_volume
+from mmcl_jax.prepare.images.medical import check_size
+from mmcl_jax.prepare.images.space import Space, resampled
 from mmcl_jax.prepare.images.unusable import Unusable, require
-from mmcl_jax.prepare.npy import map_npy
 from mmcl_jax.text import words_of
 
 _NIFTI = (".nii", ".nii.gz")
 _LARGEST = float(np.finfo(np.float16).max)
 
 
-def read_volume(path: str, shape: tuple[int, ...], fit: Fit, dtype: str) -> tuple[np.ndarray, tuple[int, ...]]:
+def read_volume(
+    path: str, shape: tuple[int, ...], fit: Fit, dtype: str, space: Space | None = None, falff: Falff | None = None
+) -> tuple[np.ndarray, tuple[int, ...]]:
     """Return a volume fitted to `shape` and `dtype`, and its size in the file.
 
     Args:
@@ -32,11 +36,15 @@ def read_volume(path: str, shape: tuple[int, ...], fit: Fit, dtype: str) -> tupl
       shape: (depth, height, width, channels) to return; other sizes are interpolated linearly.
       fit: how values become integers, and whether shrinking averages.
       dtype: "uint8" or "uint16", as for images, or "float16" for the values themselves.
+      space: the orientation, the grid and the brain mask; by default, a volume of any grid is turned to RAS+.
+      falff: whether the volume is fALFF of the series in the file, and how.
 
     Raises:
-      Unusable: the volume cannot be read, has values that do not fit into `dtype`, or has another number of channels.
+      Unusable: the volume cannot be read, has values that do not fit into `dtype`, has another number of channels, lies
+        on another grid, or has no affine.
     """
-    levels = read_levels(Path(path), fit)
+    space = space or Space()
+    levels, grid = read_levels(Path(path), fit, space.orientation, falff)
     size = levels.values.shape[:3]
     channels = levels.values.shape[3]
     sentence = f"The volume {path} has {channels} channels; the store has {shape[3]}."
@@ -45,34 +53,57 @@ def read_volume(path: str, shape: tuple[int, ...], fit: Fit, dtype: str) -> tupl
         values = _typed(levels, fit, dtype)
     except ValueError as error:
         raise Unusable("broken image", f"The volume {path} cannot be used: {words_of(error)}.") from error
-    return resampled(values, shape[:3], order=1, antialias=fit.antialias), size
+    values = space.fitted(values, grid, path, order=1, antialias=fit.antialias)
+    values = resampled(values, shape[:3], order=1, antialias=fit.antialias)
+    inside = space.inside()
+    if inside is not None:
+        values[~inside] = 0
+    return values, size
 
 
-def volume_shape(path: str, fit: Fit) -> tuple[tuple[int, ...], str]:
+def volume_shape(
+    path: str, fit: Fit, orientation: Orientation = "ras", falff: Falff | None = None
+) -> tuple[tuple[int, ...], str]:
     """Return (depth, height, width, channels) of a volume, and "f" if its values are floats or "i" if integers."""
-    values = read_levels(Path(path), fit).values
+    values = read_levels(Path(path), fit, orientation, falff)[0].values
     return values.shape, "f" if values.dtype.kind == "f" else "i"
 
 
-def read_levels(path: Path, fit: Fit) -> Levels:
-    """Return the values of a volume `[D, H, W, C]`.
+def most_voxels(fit: Fit) -> int:
+    """Return the number of voxels above which a volume is refused."""
+    raised = fit.max_pixels if fit.max_pixels > Fit.max_pixels else 0  # before --max-voxels, it allowed more voxels
+    return max(fit.max_voxels, raised)
+
+
+def is_nifti(path: str | Path) -> bool:
+    """Return whether a path ends as those of NIfTI files do."""
+    return str(path).lower().endswith(_NIFTI)
+
+
+def read_levels(
+    path: Path, fit: Fit, orientation: Orientation = "ras", falff: Falff | None = None
+) -> tuple[Levels, Grid | None]:
+    """Return the values of a volume `[D, H, W, C]`, and its grid if it is a NIfTI file that is turned to RAS+.
 
     Raises:
-      Unusable: the file cannot be read, or holds no volume.
+      Unusable: the file cannot be read, holds no volume, or has no valid affine; or fALFF cannot be computed of it.
     """
-    raised = fit.max_pixels if fit.max_pixels > Fit.max_pixels else 0  # before --max-voxels, it allowed more voxels
-    limit = max(fit.max_voxels, raised)
+    limit = most_voxels(fit)
     try:
+        if falff is not None:
+            require(is_nifti(path), "broken series", f"The series {path} is no NIfTI file, of which fALFF is computed.")
+            levels, grid = nifti_levels(path, max_voxels=limit, orientation=orientation)
+            return Levels(falff.of_file(levels.values, path, limit)), grid
         if path.is_dir():
-            return _series(path, limit)
-        if path.name.lower().endswith(_NIFTI):
-            return nifti_volume(path, max_voxels=limit)
+            return _series(path, limit), None
+        if is_nifti(path):
+            return nifti_levels(path, max_voxels=limit, orientation=orientation)
         require(
             path.suffix.lower() == ".npy",
             "broken image",
             f"The volume {path} is neither a NIfTI file, a DICOM folder nor a .npy file.",
         )
-        return Levels(_array(path, limit))
+        return Levels(_array(path, limit)), None
     except Unusable:
         raise
     except UserError as error:
@@ -158,22 +189,3 @@ def _typed(levels: Levels, fit: Fit, dtype: str) -> np.ndarray:
     if levels.hidden is not None:
         values[levels.hidden] = values[~levels.hidden].min(initial=0)
     return values.astype(np.float16)
-
-
-def resampled(values: np.ndarray, size: tuple[int, ...], *, order: int, antialias: bool) -> np.ndarray:
-    """Return values `[D, H, W, C]` resampled to another size, of the same type.
-
-    Args:
-      values: the volume, of any real type.
-      size: (depth, height, width) to return.
-      order: 0 takes the nearest voxel, 1 interpolates linearly.
-      antialias: whether a Gaussian filter is applied before shrinking, as in scikit-image.
-    """
-    if values.shape[:3] == tuple(size):
-        return values
-    factors = [new / old for new, old in zip(size, values.shape[:3], strict=True)]
-    volume = values.astype(np.float32)
-    if antialias and order:
-        volume = ndimage.gaussian_filter(volume, [max(0.0, (1 / factor - 1) / 2) for factor in factors] + [0])
-    volume = ndimage.zoom(volume, [*factors, 1], order=order, mode="nearest", grid_mode=True)
-    return np.rint(volume).astype(values.dtype) if values.dtype.kind in "iu" else volume.astype(values.dtype)

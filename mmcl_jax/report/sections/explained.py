@@ -18,7 +18,12 @@ from mmcl_jax.text import called
 _COLUMNS, _PICTURES = 20, 12
 _LISTED = 500  # columns in the table, so that thousands of variants do not fill the page
 _LARGEST = 2**20  # bytes of a picture
-_NAMES = {"grad_cam": "Grad-CAM", "guided_grad_cam": "Guided Grad-CAM", "loss": "Integrated gradients"}
+_NAMES = {
+    "grad_cam": "Grad-CAM",
+    "guided_grad_cam": "Guided Grad-CAM",
+    "loss": "Integrated gradients",
+    "canonical": "Saliency",
+}
 
 
 def explained(groups: Sequence[Group]) -> Html:
@@ -47,7 +52,13 @@ def _how(subject: Subject) -> tuple[str, str]:
         return "This command ranks its columns:", command
     kept, _ = kept_heads(subject)
     if not kept:
-        return "It has no columns to rank; pixels are explained for a head, which mmcl evaluate --keep saves.", ""
+        sentence = (
+            "It has no columns to rank. This command shows the pixels that its latent dimensions depend on; a head, "
+        )
+        return (
+            f"{sentence}which mmcl evaluate --keep saves, says which matter for a label:",
+            f"{command} --method saliency",
+        )
     head = heads_of(run) / name_of(kept[0].of, kept[0].score.draw)
     return "This command shows the pixels that matter:", f"{command} --method grad_cam --head {shlex.quote(str(head))}"
 
@@ -80,7 +91,7 @@ def _explanation(one: Explanation, level: str, old: bool) -> Html:
 def _columns(one: Explanation, title: str) -> Html | None:
     if not one.columns:
         return None
-    groups = [group["name"] for group in one.groups]
+    groups, unit = [group["name"] for group in one.groups], one.about["details"].get("unit", "column")
     most = max((abs(float(column["importance"] or 0)) for column in one.columns), default=0.0)
     lines = []
     for column in one.columns[:_COLUMNS]:
@@ -108,8 +119,13 @@ def _columns(one: Explanation, title: str) -> Html | None:
         element("ul", lines, class_="bars"),
         element(
             "details",
-            element("summary", _listed(len(one.columns))),
-            table(f"Columns: {clipped(title)}", ["Rank", "Column", "Group", "Share"], every, numeric={0, 3}),
+            element("summary", _listed(len(one.columns), unit)),
+            table(
+                f"{unit.capitalize()}s: {clipped(title)}",
+                ["Rank", unit.capitalize(), "Group", "Share"],
+                every,
+                numeric={0, 3},
+            ),
         )
         if hidden > 0
         else None,
@@ -117,8 +133,8 @@ def _columns(one: Explanation, title: str) -> Html | None:
     )
 
 
-def _listed(columns: int) -> str:
-    every = counted(columns, "column")
+def _listed(columns: int, unit: str) -> str:
+    every = counted(columns, unit)
     return f"All {every}" if columns <= _LISTED else f"The first {_LISTED} of {every}; explanation.json has all"
 
 
@@ -179,9 +195,10 @@ def _pictures(one: Explanation) -> Html | None:
             shown.append(element("li", element("figure", picture(path.read_bytes(), alternative), caption)))
         else:
             left += 1
+    sheet = "overlays large" if one.about["kind"] == "volume" else "overlays"
     more = f"{counted(left, 'more picture')} in {one.directory}." if left else ""
     return element(
         "div",
-        element("ul", shown, class_="overlays") if shown else None,
+        element("ul", shown, class_=sheet) if shown else None,
         element("p", more, class_="calm") if more else None,
     )

@@ -38,8 +38,10 @@ def results(groups: Sequence[Group], found: Scored) -> Html:
         # A label that was predicted as several tasks has tables for each, since they have other metrics.
         for task in dict.fromkeys(score.task for score in found.scores):
             of_task = [score for score in found.scores if score.task == task]
-            parts += [_grid(grid) for grid in [*grids(of_task), *detail_grids(of_task), *improvement_grids(of_task)]]
-            parts += _hidden(of_task)
+            named = task if _tasks(found.scores, {score.label for score in of_task}) > 1 else ""
+            every = [*grids(of_task), *detail_grids(of_task), *improvement_grids(of_task)]
+            parts += [_grid(grid, named) for grid in every]
+            parts += _hidden(of_task, named)
         parts += [_grid(grid) for grid in confounding_grids(found.scores)]
         parts.append(_each(found.scores))
     else:
@@ -57,15 +59,26 @@ def results(groups: Sequence[Group], found: Scored) -> Html:
     return section("results", "Results", *parts)
 
 
-def _grid(grid: Grid) -> Html:
+def _tasks(scores: Sequence[Score], labels: set[str]) -> int:
+    """Return as how many tasks a label was predicted, at most, of some labels."""
+    return max(len({score.task for score in scores if score.label == label}) for label in labels)
+
+
+def _as(task: str) -> str:
+    """Return the words for a task behind a title; "" for a label that was predicted as one task alone."""
+    return f", as {task.replace('_', ' ')}" if task else ""
+
+
+def _grid(grid: Grid, task: str = "") -> Html:
     numbers = set(range(grid.labels, len(grid.head)))
     note = element("p", grid.note, class_="calm narrow") if grid.note else None
     rows = [[name(cell) if index < grid.labels else cell for index, cell in enumerate(row)] for row in grid.rows]
-    content = table(grid.title, [clipped(text) for text in grid.head], rows, numeric=numbers)
-    return element("div", element("h3", clipped(grid.title, 200)), content, note)
+    title = grid.title + _as(task)
+    content = table(title, [clipped(text) for text in grid.head], rows, numeric=numbers)
+    return element("div", element("h3", clipped(title, 200)), content, note)
 
 
-def _hidden(scores: Sequence[Score]) -> list[Html]:
+def _hidden(scores: Sequence[Score], task: str = "") -> list[Html]:
     """Draw the first metric over the share of the table that was hidden, a line per method and budget."""
     charts = []
     whole = {(score.label, score.protocol, score.input, score.missing_by) for score in scores if score.missing}
@@ -79,7 +92,7 @@ def _hidden(scores: Sequence[Score]) -> list[Html]:
                 cells = {rate: table.get(method, {}).get(budget) for rate, table in tables.items()}
                 points = {100 * rate: cell.mean for rate, cell in cells.items() if cell is not None}
                 lines.append(Line(f"{method}, {budget}", list(points), list(points.values()), colour, dash))
-        heading = f"{NAMES.get(metric, metric)} of {clipped(label)}, {protocol} on {input}, hidden by {by}"
+        heading = f"{NAMES.get(metric, metric)} of {clipped(label)}, {protocol} on {input}, hidden by {by}{_as(task)}"
         if (chart := line_chart(heading, lines, x="percent of the table hidden")) is not None:
             charts.append(chart)
     return [element("div", charts, class_="charts")] if charts else []

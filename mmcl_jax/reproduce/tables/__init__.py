@@ -2,13 +2,14 @@
 
 from typing import get_args
 
-from mmcl_jax.config import RetinaData, data_names
+from mmcl_jax.config import RetinaData, TaxonomyData, data_names
 from mmcl_jax.errors import check_name
 from mmcl_jax.reproduce.spec import PaperTable
-from mmcl_jax.reproduce.tables import contig, mmcl, mt_cmtm, tip
+from mmcl_jax.reproduce.tables import contig, contig_analyses, mmcl, mt_cmtm, taxonomy, tip
 
-VARIANTS = (*data_names(), *get_args(RetinaData))
-TABLES = {table.name: table for table in (*mmcl.TABLES, *mt_cmtm.TABLES, *tip.TABLES, *contig.TABLES)}
+VARIANTS = (*data_names(), *get_args(RetinaData), *get_args(TaxonomyData))
+_PAPERS = (mmcl, mt_cmtm, tip, contig, contig_analyses, taxonomy)
+TABLES = {table.name: table for paper in _PAPERS for table in paper.TABLES}
 
 
 def find(name: str) -> PaperTable:

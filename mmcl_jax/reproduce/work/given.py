@@ -7,6 +7,7 @@ from pathlib import Path
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check, check_name
+from mmcl_jax.reproduce.analyses.raw import Raw
 from mmcl_jax.reproduce.spec import PaperTable
 from mmcl_jax.training.runs.seen import SEEN, Seen
 
@@ -18,6 +19,9 @@ def label_of(store: Store, name: str | None, table: PaperTable) -> str:
       UserError: the store has no such label, or the label is no class and the table predicts classes; or the table has
         labels of its own, and another was named.
     """
+    if table.analyses:
+        check(name is None, f"--label: {table.name} predicts no label; leave it out.")
+        return ""
     if table.own_labels:
         labels = ", ".join(dict.fromkeys(column.label for column in table.columns))
         check(name is None, f"--label: the columns of {table.name} have labels of their own ({labels}); leave it out.")
@@ -69,7 +73,37 @@ def downstream_of(
         for column in table.columns
         if column not in columns
     ]
+    check(
+        bool(columns),
+        f"--downstream: all columns of {table.name} are of a store of its own; name it with --downstream "
+        f"{' and '.join(f'{name}=STORE' for name in table.downstream)}.",
+    )
     return dataclasses.replace(table, columns=columns), stores, lines
+
+
+def raw_of(table: PaperTable, folder: Path | None) -> tuple[PaperTable, Raw | None, list[str]]:
+    """Return the table, without the columns that need a truth if there is none, the folder, and a line on each column.
+
+    Raises:
+      UserError: the folder lacks a file, is not named, or is named for a table that reads no such folder.
+    """
+    if not table.analyses:
+        check(folder is None, f"--raw: {table.name} reads stores alone; leave it out.")
+        return table, None, []
+    check(
+        folder is not None,
+        f"--raw: {table.name} reads files beside the store{' of --downstream' if table.downstream else ''}; name the "
+        "folder that mmcl prepare --root was given.",
+    )
+    assert folder is not None
+    raw = Raw.open(folder, table)
+    columns = tuple(column for column in table.columns if raw.truth is not None or not column.truth)
+    lines = [
+        f"{column.heading} is left out: {folder} has no folder 'truth' with what was planted"
+        for column in table.columns
+        if column not in columns
+    ]
+    return dataclasses.replace(table, columns=columns), raw, lines
 
 
 def _check_fits(store: Store, other: Store, option: str) -> None:

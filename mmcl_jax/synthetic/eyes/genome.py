@@ -1,7 +1,6 @@
 """Drawn genotypes in blocks of linkage, rare variants in genes, and genetic components."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 from scipy.stats import norm
@@ -25,6 +24,10 @@ class Genome:
       other: `[V]`, the other allele.
       block: `[V]`, number of the block of linkage.
       calls: `[N, V]` int8 copies of the counted allele, without missing ones.
+      limits: `[3, V]`, the quantiles of the normal distribution below which an allele is drawn: at both ends of the
+        cline, and in the other ancestry.
+      alike: `[V]`, the correlation of a variant with the one before it in its block.
+      swapped: `[V]` bool, whether the drawn alleles were exchanged, so that the counted one is the rarer.
     """
 
     chromosome: np.ndarray
@@ -34,6 +37,9 @@ class Genome:
     other: np.ndarray
     block: np.ndarray
     calls: np.ndarray
+    limits: np.ndarray
+    alike: np.ndarray
+    swapped: np.ndarray
 
     @property
     def frequency(self) -> np.ndarray:
@@ -74,17 +80,10 @@ def draw_genome(population: Population, variants: int, chromosomes: int, random:
     ends = [_drifted(ancestral, CLINE_FST, random) for _ in range(2)]
     elsewhere = _drifted(ancestral, OTHER_FST, random)
     alike = np.repeat(random.uniform(0.75, 0.985, blocks), BLOCK)[:variants]
-    thresholds = [norm.ppf(frequencies) for frequencies in (*ends, elsewhere)]
-    cline = population.cline[:, None]
-    limit = cline * thresholds[0] + (1 - cline) * thresholds[1]
-    limit = np.where(population.european[:, None], limit, thresholds[2]).astype(np.float32)
-    haplotypes = np.stack([_haplotype(limit, block, alike, random) for _ in range(2)], axis=1)
-    calls = np.zeros((len(population.iids), variants), np.int8)
-    for begins, ends_at in itertools.pairwise(first.tolist()):
-        part = slice(begins, ends_at)
-        calls[:, part] = _passed_on(population, haplotypes[:, :, part], random)
-    calls = population.with_twins(calls)
-    calls = np.where(calls.mean(axis=0) > 1, 2 - calls, calls).astype(np.int8)
+    limits = np.stack([norm.ppf(frequencies) for frequencies in (*ends, elsewhere)])
+    calls = _calls(population, limits, alike, block, chromosome, random)
+    swapped = calls.mean(axis=0) > 1
+    calls = np.where(swapped, 2 - calls, calls).astype(np.int8)
     pairs = np.array([pair for pair in ("AG", "AC", "GA", "CT", "TC", "GT") for _ in (0, 1)])
     alleles = pairs[random.integers(0, len(pairs), variants)]
     return Genome(
@@ -95,12 +94,32 @@ def draw_genome(population: Population, variants: int, chromosomes: int, random:
         other=np.array([pair[1] for pair in alleles]),
         block=block,
         calls=calls,
+        limits=limits,
+        alike=alike,
+        swapped=swapped,
     )
 
 
-def draw_burdens(population: Population, genes: int, random: np.random.Generator) -> np.ndarray:
-    """Return how many damaging rare variants a person has in each gene, `[N, G]` int8; few have any."""
-    carriers = np.exp(random.uniform(np.log(0.002), np.log(0.05), genes))
+def draw_genome_like(genome: Genome, population: Population, random: np.random.Generator) -> Genome:
+    """Return random genotypes of other people at the variants of a genome, with its frequencies and linkage."""
+    calls = _calls(population, genome.limits, genome.alike, genome.block, genome.chromosome, random)
+    return dataclasses.replace(genome, calls=np.where(genome.swapped, 2 - calls, calls).astype(np.int8))
+
+
+def draw_carriers(genes: int, random: np.random.Generator) -> np.ndarray:
+    """Return the share `[G]` of chromosomes with a damaging rare variant in each gene."""
+    return np.exp(random.uniform(np.log(0.002), np.log(0.05), genes))
+
+
+def draw_burdens(population: Population, carriers: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return how many damaging rare variants a person has in each gene, `[N, G]` int8; few have any.
+
+    Args:
+      population: the people.
+      carriers: see `draw_carriers`.
+      random: the source of randomness.
+    """
+    genes = len(carriers)
     haplotypes = (random.random((len(population.cline), 2, genes)) < carriers).astype(np.int8)
     of_person = np.zeros((len(population.iids), genes), np.int8)
     for gene in range(genes):
@@ -132,6 +151,26 @@ def _drifted(frequencies: np.ndarray, fst: float, random: np.random.Generator) -
     """Return frequencies after drift."""
     scale = (1 - fst) / fst
     return np.clip(random.beta(frequencies * scale, (1 - frequencies) * scale), 0.01, 0.99)
+
+
+def _calls(
+    population: Population,
+    limits: np.ndarray,
+    alike: np.ndarray,
+    block: np.ndarray,
+    chromosome: np.ndarray,
+    random: np.random.Generator,
+) -> np.ndarray:
+    """Return the calls `[N, V]` of people whose founders' alleles lie below the limits (see `Genome`)."""
+    cline = population.cline[:, None]
+    limit = cline * limits[0] + (1 - cline) * limits[1]
+    limit = np.where(population.european[:, None], limit, limits[2]).astype(np.float32)
+    haplotypes = np.stack([_haplotype(limit, block, alike, random) for _ in range(2)], axis=1)
+    calls = np.zeros((len(population.iids), limits.shape[1]), np.int8)
+    for number in np.unique(chromosome).tolist():
+        part = slice(*np.searchsorted(chromosome, (number, number + 1)).tolist())
+        calls[:, part] = _passed_on(population, haplotypes[:, :, part], random)
+    return population.with_twins(calls)
 
 
 def _haplotype(limit: np.ndarray, block: np.ndarray, alike: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -5,11 +5,19 @@ import dataclasses
 import numpy as np
 
 from mmcl_jax.synthetic.eyes.anatomy import TRAITS
-from mmcl_jax.synthetic.eyes.genome import Genome, components, draw_burdens, draw_genome
-from mmcl_jax.synthetic.eyes.population import Population
+from mmcl_jax.synthetic.eyes.genome import (
+    Genome,
+    components,
+    draw_burdens,
+    draw_carriers,
+    draw_genome,
+    draw_genome_like,
+)
+from mmcl_jax.synthetic.eyes.population import FIRST_IID, Population
 
 PER_TRAIT = {"snp": 2, "pgs": 1, "burden": 2}  # causal features of each trait, by modality
 SHARES = {"snp": 0.3, "pgs": 0.45, "burden": 0.25}  # of the inherited variance of a trait
+COHORT_IIDS = 10_000_000  # identifiers of a cohort begin so far above those of the one before it
 LINKED = 0.05  # r2 from which a variant is a partner of a causal one
 # Of each trait: the effects of standardised age, sex (man), systolic blood pressure, smoking, body mass index and the
 # first genetic component. The last is stratification: it comes from the place, not from any variant.
@@ -47,6 +55,8 @@ class People:
       traits: `[N, T]` in the order of `TRAITS`, of zero mean and unit variance.
       causes: the planted effects.
       present: by modality `[N]` bool, whether the person was measured.
+      carriers: `[G]`, the share of chromosomes with a damaging variant in each gene.
+      shift: `[S]`, how far each score differs between the ends of the cline.
     """
 
     population: Population
@@ -58,6 +68,8 @@ class People:
     traits: np.ndarray
     causes: tuple[Cause, ...]
     present: dict[str, np.ndarray]
+    carriers: np.ndarray
+    shift: np.ndarray
 
 
 def draw_people(
@@ -71,13 +83,48 @@ def draw_people(
     missing: float,
     seed: int,
 ) -> People:
-    """Return random people; see `generate_fundus` for the arguments."""
+    """Return random people, the first cohort of a seed; see `generate_fundus` for the arguments."""
     random = np.random.default_rng((seed, 0))
     population = Population.random(people, random)
     genome = draw_genome(population, variants, chromosomes, random)
-    burdens = draw_burdens(population, genes, random)
+    carriers = draw_carriers(genes, random)
+    burdens = draw_burdens(population, carriers, random)
+    return _people(population, genome, carriers, burdens, scores, heritability, missing, random)
+
+
+def draw_cohort(first: People, *, people: int, missing: float, cohort: int, random: np.random.Generator) -> People:
+    """Return other people with the causes, the variants, their frequencies and their linkage of the first cohort.
+
+    Args:
+      first: the first cohort.
+      people: number of people.
+      missing: share of people without each modality.
+      cohort: its number, from 1, which is in the identifiers of its people.
+      random: the source of randomness.
+    """
+    population = Population.random(people, random, first_iid=FIRST_IID + cohort * COHORT_IIDS)
+    genome = draw_genome_like(first.genome, population, random)
+    burdens = draw_burdens(population, first.carriers, random)
+    return _people(population, genome, first.carriers, burdens, len(first.shift), 0.0, missing, random, like=first)
+
+
+def _people(
+    population: Population,
+    genome: Genome,
+    carriers: np.ndarray,
+    burdens: np.ndarray,
+    scores: int,
+    heritability: float,
+    missing: float,
+    random: np.random.Generator,
+    *,
+    like: People | None = None,
+) -> People:
+    """Return people with these genotypes and burdens; causes, and where scores differ, are drawn or those of others."""
+    people, variants = len(population.iids), len(genome.name)
     place = np.where(population.european, population.cline - 0.5, -1.5)[:, None]
-    shift = random.normal(0, 0.35, scores)  # scores differ between places, as real ones do
+    # Scores differ between places, as real ones do.
+    shift = random.normal(0, 0.35, scores) if like is None else like.shift
     of_founder = random.standard_normal((len(place), scores))
     values = population.inherited(of_founder, random) + population.of_person(place) * shift
     principal = components(genome)
@@ -86,7 +133,7 @@ def draw_people(
         for name, column in _covariates(people, random).items()
     }
     features = {"snp": genome.standardised(np.arange(variants)), "pgs": _scaled(values), "burden": _scaled(burdens)}
-    causes = _causes(genome, burdens, scores, heritability, random)
+    causes = _causes(genome, burdens, scores, heritability, random) if like is None else like.causes
     traits = _traits(features, causes, covariates, population.of_person(place)[:, 0], random)
     present = {name: random.random(people) >= missing for name in PER_TRAIT}
     return People(
@@ -99,6 +146,8 @@ def draw_people(
         traits=traits,
         causes=causes,
         present=present,
+        carriers=carriers,
+        shift=shift,
     )
 
 

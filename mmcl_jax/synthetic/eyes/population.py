@@ -35,8 +35,8 @@ class Population:
         return self.parents[:, 0] == self.parents[:, 1]
 
     @classmethod
-    def random(cls, people: int, random: np.random.Generator) -> "Population":
-        """Return a random population."""
+    def random(cls, people: int, random: np.random.Generator, *, first_iid: int = FIRST_IID) -> "Population":
+        """Return a random population, whose identifiers begin with `first_iid`."""
         parents = np.repeat(np.arange(people)[:, None], 2, axis=1)
         pairs = random.permutation(people)[: 2 * round(RELATED * people)].reshape(-1, 2)
         founders, relatives = people, []
@@ -56,7 +56,7 @@ class Population:
         for one, other in pairs:  # a family lives in one place
             for founder in {*parents[one].tolist(), *parents[other].tolist()}:
                 european[founder], cline[founder] = european[parents[one][0]], cline[parents[one][0]]
-        iids = tuple(str(FIRST_IID + 7 * index) for index in range(people))
+        iids = tuple(str(first_iid + 7 * index) for index in range(people))
         return cls(iids=iids, european=european, cline=cline, parents=parents, relatives=tuple(sorted(relatives)))
 
     def of_person(self, of_founder: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ declaration.json how to read the cells of the store's raw table
 seen.npz         hashes of the rows that the run was trained on (see `seen`)
 encoding.json    how to encode rows of the first table (with imputer.npz)
 inputs/NAME/     how to encode rows of other tables, and the scale of vectors
+like/            how later files are read: names of features, variants with their alleles, declarations, tokenizers
 weights.json     the files of the initial weights, if the config names any
 checksums.json   size and SHA-256 of the files above, with which the run can be used without the store
 checkpoints/     the checkpoints by step; damaged/ has checkpoints that could not be used
@@ -21,6 +22,7 @@ sinks/           what other programs of `config.sinks` call the run
 import contextlib
 import dataclasses
 import functools
+import shutil
 import sys
 from collections.abc import Mapping
 from fnmatch import filter as fnmatch_filter
@@ -34,6 +36,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.border import Open, read_written, to_json
 from mmcl_jax.bucket.border import filled, is_own_copy, local
+from mmcl_jax.data.format.format3 import LATER, LIKE
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
@@ -271,6 +274,11 @@ class Run:
         (directory / CONFIG).write_text(dumped(config))
         inputs.write(directory)
         (directory / "declaration.json").write_text(to_json(store.declaration.to_json()) + "\n")
+        if later := [path for form in LATER for path in sorted(store.directory.glob(form))]:
+            store.layout.files.check([path.name for path in later])
+            (directory / LIKE).mkdir()
+            for path in later:
+                shutil.copyfile(path, directory / LIKE / path.name)
         Seen.of(store, fold=config.fold).write(directory)
         origin: Origin = {
             "fingerprint": store.fingerprint,

@@ -112,6 +112,25 @@ def check_parts(objective: Objective, model: Model) -> None:
                 check(key in keys, f"{path}: {text!r} needs {key!r} in config.{part}, which has {listed}; add it.")
 
 
+def cautions(objective: Objective, model: Model, rows: int) -> tuple[str, ...]:
+    """Return what the terms say about a batch of so many rows, a sentence each.
+
+    Raises:
+      UserError: naming the key: the loss of a term has no meaning in such a batch.
+    """
+    sentences = []
+    for index, (key, term) in enumerate(objective.terms.items()):
+        if term.caution is None:
+            continue
+        try:
+            sentence = term.caution(rows, [size.embedding for size in _sizes(objective, term, model, {})])
+        except ValueError as error:
+            raise UserError(f"config.objective.{index}: {error}.") from error
+        if sentence:
+            sentences.append(f"{objective.names[key]}: {sentence}")
+    return tuple(sentences)
+
+
 def layers_of(model: Model, objective: Objective, key: str) -> Layers:
     """Return the layers of a term by name, shared layers included."""
     layers = objective.terms[key].layers

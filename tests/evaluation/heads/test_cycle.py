@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.heads.adam import Optimizer
 from mmcl_jax.evaluation.heads.cycle import NEVER, OneCycle
 from mmcl_jax.evaluation.heads.engine import Search, fit
 from mmcl_jax.evaluation.heads.feeds import FeatureFeed, Labelled
@@ -36,14 +37,14 @@ def test_a_cycle_is_pytorchs_at_any_length(steps: int, momentum: bool) -> None:
 
 
 @pytest.mark.foreign
-@pytest.mark.parametrize("momentum", [True, False])
-def test_a_head_is_trained_as_pytorch_does(momentum: bool) -> None:
+@pytest.mark.parametrize(("momentum", "name"), [(True, "adam"), (False, "adam"), (True, "radam")])
+def test_a_head_is_trained_as_pytorch_does(momentum: bool, name: Optimizer) -> None:
     """One round of 25 full-batch steps, whose weights are those after the last step."""
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     features, targets = rng.normal(size=(40, 3)).astype(np.float32), rng.normal(size=40)
     data, task, head = Labelled(features, targets), Number(label="y"), LinearHead()
-    recipe = HeadRecipe(head=head, task=task, patience=NEVER, min_delta=0.0, mesh=local_mesh(1))
+    recipe = HeadRecipe(head=head, task=task, optimizer=name, patience=NEVER, min_delta=0.0, mesh=local_mesh(1))
     programs = programs_of(recipe)
     feed = FeatureFeed(programs, data, data, np.arange(40)[None], seeds=[(0, 0)], batch_size=40, least_steps=25)
     search = Search(reads=(), rates=[0.05], seed=0, max_rounds=1, ties="first", cycle=OneCycle(momentum))
@@ -54,7 +55,7 @@ def test_a_head_is_trained_as_pytorch_does(momentum: bool) -> None:
     with torch.no_grad():
         layer.weight[0] = torch.tensor(np.array(start["kernel"][0, :, 0]))
         layer.bias[0] = float(start["bias"][0, 0])
-    optimizer = torch.optim.Adam(layer.parameters())
+    optimizer = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}[name](layer.parameters())
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=25, cycle_momentum=momentum)
     y = torch.tensor((targets - targets.mean()) / targets.std(), dtype=torch.float32)
     for step in range(25):
@@ -64,8 +65,10 @@ def test_a_head_is_trained_as_pytorch_does(momentum: bool) -> None:
         if step < 24:
             scheduler.step()
     kernel, bias = (np.asarray(jax.device_get(trained.params[name])) for name in ("kernel", "bias"))
-    np.testing.assert_allclose(kernel[:, 0], layer.weight[0].detach().numpy(), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(bias, layer.bias.detach().numpy(), rtol=1e-4, atol=1e-6)
+    # The length of the rectification, a difference of two numbers near 2,000, has four digits in float32 at first.
+    most = {"rtol": 1e-4, "atol": 1e-6} if name == "adam" else {"rtol": 5e-4, "atol": 5e-5}
+    np.testing.assert_allclose(kernel[:, 0], layer.weight[0].detach().numpy(), **most)
+    np.testing.assert_allclose(bias, layer.bias.detach().numpy(), **most)
 
 
 def test_a_cycle_has_defaults_of_its_own() -> None:

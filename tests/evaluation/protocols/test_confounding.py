@@ -199,7 +199,6 @@ def test_covariates_that_cannot_be_predicted(store: Store) -> None:
 
 @pytest.mark.core
 def test_options() -> None:
-    with pytest.raises(UserError, match="--confounders: no protocol reads them"):
-        EvaluationOptions(confounders=("sex",))
+    assert EvaluationOptions(confounders=("sex",)).protocols == ("probe", "confounding")  # beside all other scores
     with pytest.raises(UserError, match="--protocol confounding: it compares whole rows"):
         EvaluationOptions(protocols=("confounding", "probe"), missing=(0.5,))

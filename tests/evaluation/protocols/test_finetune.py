@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +17,11 @@ from mmcl_jax.data.schema import SPLITS, Column, ImageSpec, Schema
 from mmcl_jax.encoders import Model, build_model
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.heads import engine
-from mmcl_jax.evaluation.heads.batches import Order, in_parts, seed_word
+from mmcl_jax.evaluation.heads.batches import Order, balanced, drawn_batches, in_parts, seed_word
 from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, augmentation_of
 from mmcl_jax.evaluation.heads.linear import LinearHead, every_output
 from mmcl_jax.evaluation.heads.programs import HeadRecipe, Progress, judged, programs_of
+from mmcl_jax.evaluation.protocols import made
 from mmcl_jax.evaluation.protocols.finetune import Examples, FinetuneSettings, finetune
 from mmcl_jax.tasks import Class, Number, Task
 from mmcl_jax.training.mesh import local_mesh
@@ -418,6 +420,42 @@ def test_slices_add_up_to_the_batch_and_held_encoders_stay(config) -> None:
     assert np.abs(decayed.trained.params["kernel"]).sum() < np.abs(whole.trained.params["kernel"]).sum()
     for one in (whole, slices, decayed):
         jax.tree.map(np.testing.assert_array_equal, one.trained.encoder.params["image"], before)
+
+
+def test_the_normalisation_of_a_held_encoder_adapts_if_asked_for(config) -> None:
+    """The released probe of Fedorov et al.: weights stay, and running statistics follow the training rows."""
+    model = model_of(config)
+    params, statistics = jax.tree.map(np.array, split_model(model.encoders["image"]))
+    options: dict[str, Any] = {"frozen": True, "augment": "none", "patience": 99}
+    (tuned,) = run(model, config, normalisation="adapts", **options)
+    assert tuned.trained.encoder is not None
+    jax.tree.map(np.testing.assert_array_equal, tuned.trained.encoder.params["image"], params)
+    adapted = jax.tree.leaves(tuned.trained.encoder.statistics["image"])
+    assert all((np.abs(new - old) > 0).any() for new, old in zip(adapted, jax.tree.leaves(statistics), strict=True))
+    rows = {"image": jnp.asarray(toy(33, 2).inputs["image"])}
+    encoders, _ = made.encoders_of(model, config, ("image",), augment="none")
+    outputs = tuned.trained.outputs(np.asarray(encoders.plain(tuned.trained.encoder, rows)))
+    np.testing.assert_allclose(outputs, tuned.outputs, rtol=1e-4, atol=1e-5)
+
+
+def test_classes_are_drawn_as_often_if_asked_for() -> None:
+    codes = np.array([0] * 20 + [1] * 4)
+    order = Order.of(24, batch_size=16, group_size=None)
+    batches = list(order.epoch(1, seed=3, sampler=balanced(codes)))
+    whole = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    real = whole["weight"] > 0
+    assert np.bincount(codes[whole["row"][real]]).tolist() == [12, 12]
+    assert len(np.unique(whole["id"])) == len(whole["id"])  # copies are augmented differently
+    rows = np.stack([np.arange(24), np.arange(24)[::-1]])
+    rounds = drawn_batches(
+        rows, [(0, 0), (0, 1)], batch_size=10, least_steps=6, samplers=[balanced(codes[drawn]) for drawn in rows]
+    )
+    for _ in range(2):
+        batch = next(rounds)
+        for group in range(2):
+            drawn = batch["row"][:, group][batch["weight"][:, group] > 0]
+            assert np.bincount(codes[drawn]).tolist() == [24, 24]  # two epochs
+    assert not (next(rounds)["row"] == batch["row"]).all()
 
 
 def test_the_loss_selects_the_epoch_if_asked_for(config) -> None:

@@ -119,7 +119,8 @@ def test_three_steps_by_hand(name: str, options: dict[str, object]) -> None:
 def test_large_batch_optimizers_leave_biases_and_norms_out_and_the_others_decay_all() -> None:
     defaults = {name: OPTIMIZERS.spec(name) for name in OPTIMIZERS.names()}
     assert {name: spec.decay for name, spec in defaults.items()} == {
-        "adam_l2": "all", "adamw": "all", "radam": "all", "sgd": "all", "lars": "matrices", "lamb": "matrices",
+        "adam_l2": "all", "adamw": "all", "amsgrad": "all", "radam": "all", "sgd": "all",
+        "lars": "matrices", "lamb": "matrices",
     }  # fmt: skip
     assert {spec.adapt for spec in defaults.values() if "adapt" in spec} == {"matrices"}
 
@@ -133,7 +134,7 @@ def test_a_model_axis_divides_what_every_optimizer_keeps(name: str, tiny_config)
     of_params = [(leaf.shape, leaf.sharding.spec) for leaf in jax.tree.leaves(state.params)]
     kept = [(leaf.shape, leaf.sharding.spec) for leaf in jax.tree.leaves(state.optimizer_state) if leaf.ndim]
     assert any(any(spec) for _, spec in of_params)
-    assert sorted(map(str, kept)) == sorted(map(str, of_params * (1 if name in ("sgd", "lars") else 2)))
+    assert sorted(map(str, kept)) == sorted(map(str, of_params * {"sgd": 1, "lars": 1, "amsgrad": 3}.get(name, 2)))
 
 
 @pytest.mark.parametrize(

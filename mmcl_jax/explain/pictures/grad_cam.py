@@ -18,15 +18,16 @@ from mmcl_jax.evaluation.heads.encoded import (
     built,
     encoded,
     plain_spec,
-    view_values,
+    plain_values,
     views_of_inputs,
 )
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.explain.base import METHODS, Result, Subject
 from mmcl_jax.explain.embedded import padded
 from mmcl_jax.explain.outputs import OtherFeatures, chosen_outputs, head_arrays, model_of
-from mmcl_jax.explain.overlays import write_overlays
-from mmcl_jax.explain.replay import guided_relu, has_relu, is_read, replay
+from mmcl_jax.explain.pictures.overlays import write_overlays
+from mmcl_jax.explain.pictures.replay import guided_relu, has_relu, is_read, replay
+from mmcl_jax.explain.pictures.stored import is_turned
 from mmcl_jax.files import reserve
 from mmcl_jax.page.wording import counted
 from mmcl_jax.progress import Bar
@@ -93,10 +94,9 @@ class _Program:
     guided: bool
     interpolation: str
 
-    def view(self, rows: Array, fitted: Any) -> Float[Array, "B *space C"]:
+    def view(self, rows: dict[str, Array], fitted: Any) -> Float[Array, "B *space C"]:
         """Return the plain view of stored rows."""
-        keys = jax.random.split(jax.random.key(0), len(rows))
-        return view_values((self.spec,), {self.input: rows}, keys, {self.input: fitted}, train=False)[self.spec]
+        return plain_values((self.spec,), rows, {self.input: fitted})[self.spec]
 
     def outputs(self, arrays: Any, embedded: Array, context: Any) -> tuple[Float[Array, "B K"], tuple[Array, ...]]:
         """Return the outputs of the head for embedded images, and the stage maps of the encoder.
@@ -122,7 +122,13 @@ class _Program:
         return self.head(arrays["head"], values) * unit + shift, own.stages
 
     def __call__(
-        self, arrays: Any, rows: Array, fitted: Any, context: Any, chosen: Int[Array, "B"], sign: Float[Array, ""]
+        self,
+        arrays: Any,
+        rows: dict[str, Array],
+        fitted: Any,
+        context: Any,
+        chosen: Int[Array, "B"],
+        sign: Float[Array, ""],
     ) -> dict[str, Array]:
         """Return the views, the maps, the index of their stage and, if asked for, the guided maps of rows.
 
@@ -221,7 +227,7 @@ def _explained(subject: Subject, folder: Path, *, guided: bool) -> Result:
     return Result(
         of=of,
         settings={"output": output, "layer": options.layer, "interpolation": options.interpolation},
-        pictures=write_overlays(folder, shown, titles),
+        pictures=write_overlays(folder, shown, titles, upwards=is_turned(subject)),
         details={
             "stage": stage,
             "grid": list(every.shape[1:]),
@@ -288,11 +294,10 @@ def _blocks(
     fitted = dict(run.inputs.fitted.get(subject.input, {}))
     arrays, fitted = jax.device_put((arrays, fitted), replicated(mesh))
     context = OtherFeatures(subject, model, batch_size=_ROWS)
-    every = subject.inputs(subject.input)
     for first in range(0, len(subject.rows), _ROWS):
         block = slice(first, min(first + _ROWS, len(subject.rows)))
         indices = padded(subject.rows[block], _ROWS)
-        rows = (np.asarray(every[indices]), padded(chosen[block], _ROWS))
+        rows = (subject.taken([subject.input], indices), padded(chosen[block], _ROWS))
         values, outputs = jax.device_put(rows, by_example(mesh))
         result = program(arrays, values, fitted, context(indices, mesh), outputs, jnp.float32(sign))
         yield block, jax.device_get(result)

@@ -1,4 +1,4 @@
-"""The volume views: `augment_volume` (random crop, flips and intensity) and `resized_volume`."""
+"""The views `augment_volume` (random crop, flips, rotation and intensity) and `resized_volume`."""
 
 import jax
 import jax.numpy as jnp
@@ -7,9 +7,9 @@ from jaxtyping import Array, Float, Key, Shaped
 from mmcl_jax.views import geometry as affine
 from mmcl_jax.views.base import VIEWS, Apply, Fitted, View, Viewed
 from mmcl_jax.views.pixels import check_size, require, select_picture, to_unit
+from mmcl_jax.views.volumes.sampling import Volume, draw_turn, sampled, turned
 
 Volumes = Shaped[Array, "B D H W C"] | Shaped[Array, "B V D H W C"]
-Volume = Float[Array, "D H W C"]
 Size = tuple[int, int, int] | None
 _PARTS = ("crop", "position", "flip", "scale", "shift", "probability")
 
@@ -45,8 +45,9 @@ def augment_volume(
     flip: tuple[float, float, float] = (0.5, 0.5, 0.5),
     scale: float = 0.1,
     shift: float = 0.1,
+    rotation: float = 0.0,
 ) -> View:
-    """Return a random crop, resize, flips and change of intensity of a volume; the plain form is `resized_volume`.
+    """Return a random turn, crop, resize, flips and change of intensity of a volume; plain, it is `resized_volume`.
 
     A crop takes the same share of every side, in whole voxels, at a uniform position; it is resized trilinearly, not
     antialiased. Then voxels are multiplied by a factor uniform in [1 - scale, 1 + scale], and a number uniform in
@@ -61,6 +62,8 @@ def augment_volume(
       flip: probabilities of a flip along depth, height and width.
       scale: largest distance of the factor from 1, in [0, 1].
       shift: largest number that is added, in the units of the view.
+      rotation: largest turn about each axis before the crop, in degrees, about the centre in voxels; what comes from
+        beyond the volume is 0. 0 turns rotation off.
 
     Raises:
       ValueError: a probability or range is out of bounds.
@@ -75,6 +78,7 @@ def augment_volume(
         require(all(0 <= value <= 1 for value in values), f"{name} must lie in [0, 1], not {values}")
     require(0 < crop_scale[0] <= crop_scale[1] <= 1, f"crop_scale must rise within (0, 1], not {crop_scale}")
     require(shift >= 0, f"shift must not be negative, as {shift} is")
+    require(rotation >= 0, f"rotation must not be negative, as {rotation} is")
 
     def transform(key: Key[Array, ""], volume: Volume) -> tuple[Float[Array, "d h w C"], Float[Array, "3 4"]]:
         stored = volume.shape[:3]
@@ -86,10 +90,12 @@ def augment_volume(
         origin = jnp.floor(jax.random.uniform(keys["position"], (3,)) * (sides - extent + 1))
         mirrored = jax.random.uniform(keys["flip"], (3,)) < jnp.array(flip)
         geometry = affine.composed(affine.window(origin, extent, target), affine.flipped(target, mirrored))
+        if rotation:
+            geometry = affine.composed(affine.turned(stored, draw_turn(key, rotation)), geometry)
         if probability < 1:
             augmented = jax.random.uniform(keys["probability"]) < probability
             geometry = jnp.where(augmented, geometry, affine.resized(stored, target))
-        cropped = _sampled(volume, geometry, target)
+        cropped = (turned if rotation else sampled)(volume, geometry, target)
         factor = jax.random.uniform(keys["scale"], minval=1 - scale, maxval=1 + scale)
         changed = cropped * factor + jax.random.uniform(keys["shift"], minval=-shift, maxval=shift)
         return (jnp.where(augmented, changed, cropped) if probability < 1 else changed), geometry[:3]
@@ -109,19 +115,7 @@ def _resized(size: Size, picture: int | None) -> Apply:
         stored = volumes.shape[1:4]
         target = size or stored
         geometry = affine.resized(stored, target)
-        values = jax.vmap(lambda volume: _sampled(volume, geometry, target))(to_unit(volumes))
+        values = jax.vmap(lambda volume: sampled(volume, geometry, target))(to_unit(volumes))
         return Viewed(values, geometry=jnp.broadcast_to(geometry[:3], (volumes.shape[0], 3, 4)))
 
     return view
-
-
-def _sampled(volume: Volume, geometry: affine.Affine, size: tuple[int, ...]) -> Float[Array, "d h w C"]:
-    """Interpolate the volume at the indices of a map that mixes no axes, linearly along one axis after the other."""
-    for axis, length in enumerate(size):
-        indices = geometry[axis, axis] * jnp.arange(length, dtype=jnp.float32) + geometry[axis, 3]
-        indices = jnp.clip(indices, 0, volume.shape[axis] - 1)
-        first = jnp.floor(indices).astype(jnp.int32)
-        last = jnp.minimum(first + 1, volume.shape[axis] - 1)
-        share = (indices - jnp.floor(indices)).reshape([length if other == axis else 1 for other in range(4)])
-        volume = (1 - share) * jnp.take(volume, first, axis=axis) + share * jnp.take(volume, last, axis=axis)
-    return volume

@@ -6,39 +6,52 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image
+from scipy import ndimage
 
 from mmcl_jax.explain.base import Picture
+from mmcl_jax.explain.pictures.slices import largest
+from mmcl_jax.page.volumes import side_by_side, three_slices
 
 _SIDE = 160  # pixels of the shorter side, at least
 _OPACITY = 0.6  # of the largest value of a map
 _BRIGHTEST = 99.5  # percentile of the guided values that is shown as full contrast
 
 
-def write_overlays(folder: Path, rows: Sequence[Mapping[str, np.ndarray]], titles: Sequence[str]) -> list[Picture]:
+def write_overlays(
+    folder: Path, rows: Sequence[Mapping[str, np.ndarray]], titles: Sequence[str], *, upwards: bool = False
+) -> list[Picture]:
     """Write a PNG file for each row: the image, the map over it and, if there is one, the guided map; return them.
 
     Args:
       folder: of the files.
       rows: each with a "view" `[*space, C]`, its "maps" `[*space]`, and maybe "guided" `[*space, C]`; of a
-        volume the slice where the map is largest is shown.
+        volume the three slices through the largest value of the map are shown.
       titles: what each picture shows, in words.
+      upwards: whether slices are turned upside down; see `page.volumes`.
     """
     pictures = []
     digits = len(str(len(rows)))
     for index, (row, title) in enumerate(zip(rows, titles, strict=True)):
         name = f"overlay-{index + 1:0{digits}d}.png"
-        Image.fromarray(overlay(**row)).save(folder / name)
+        Image.fromarray(overlay(**row, upwards=upwards)).save(folder / name)
         sides = "left the image, then the map over it" + (", right the guided map" if "guided" in row else "")
         pictures.append(Picture(name, f"{title}: {sides}."))
     return pictures
 
 
-def overlay(view: np.ndarray, maps: np.ndarray, guided: np.ndarray | None = None) -> np.ndarray:
+def overlay(
+    view: np.ndarray, maps: np.ndarray, guided: np.ndarray | None = None, *, upwards: bool = False
+) -> np.ndarray:
     """Return the panels of one row side by side, uint8 `[H, W, 3]`; a map that is zero everywhere shows nothing."""
     if view.ndim == 4:
-        at = int(maps.max(axis=(1, 2)).argmax())
-        depth = min(int((at + 0.5) * len(view) / len(maps)), len(view) - 1)
-        view, maps, guided = view[depth], maps[at], None if guided is None else guided[depth]
+        factors = [new / old for new, old in zip(view.shape, maps.shape, strict=False)]
+        maps = ndimage.zoom(maps, factors, order=1, mode="nearest", grid_mode=True) if max(factors) > 1 else maps
+        at = largest(maps)
+
+        def panel(volume: np.ndarray) -> np.ndarray:
+            return side_by_side(three_slices(volume, at, upwards=upwards), gap=1)
+
+        view, maps, guided = panel(view), panel(maps), None if guided is None else panel(guided)
     scale = max(1, -(-_SIDE // min(view.shape[:2])))
     size = (view.shape[1] * scale, view.shape[0] * scale)  # of PIL: width, height
     image = view if view.shape[2] == 3 else view[:, :, :1].repeat(3, axis=2)

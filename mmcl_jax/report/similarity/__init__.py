@@ -1,0 +1,1 @@
+"""What `mmcl similarity` writes: the matrices as JSON, as a table, and as a page with images and dendrograms."""
