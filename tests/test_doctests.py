@@ -12,7 +12,7 @@ import pytest
 import mmcl_jax
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.samplers import SAMPLERS
-from mmcl_jax.encoders import ENCODERS, PROJECTORS
+from mmcl_jax.encoders import DECODERS, ENCODERS, PROJECTORS
 from mmcl_jax.evaluation import heads
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.objectives import TERMS
@@ -21,7 +21,7 @@ from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import SCHEDULES
 from mmcl_jax.views import VIEWS
 
-REGISTRIES = (ENCODERS, OPTIMIZERS, PROJECTORS, SAMPLERS, SCHEDULES, TERMS, VIEWS)
+REGISTRIES = (DECODERS, ENCODERS, OPTIMIZERS, PROJECTORS, SAMPLERS, SCHEDULES, TERMS, VIEWS)
 PARTS = {f"{registry.what} {name}": registry.factory(name) for registry in REGISTRIES for name in registry.names()}
 PARTS = {name: part for name, part in PARTS.items() if part.__module__.startswith("mmcl_jax.")}  # not those of tests
 PARTS |= {f"task {name}": task for name, task in TASKS.items()}

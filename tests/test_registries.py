@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import mmcl_jax
-from mmcl_jax.config.experiment import PARTS
+from mmcl_jax.config.experiment import INNER_PARTS, PARTS
 
 pytestmark = pytest.mark.core
 
@@ -17,7 +17,7 @@ PACKAGE = Path(mmcl_jax.__file__).parent
 def registered() -> dict[str, Path]:
     """Return the file of every factory that is registered in a file of its own, by the factory's name."""
     found = {}
-    for registry in {id(registry): registry for registry in PARTS.values()}.values():
+    for registry in {id(registry): registry for registry in (*PARTS.values(), *INNER_PARTS.values())}.values():
         for name in registry.names():
             factory = inspect.unwrap(registry.factory(name))
             path = Path(inspect.getfile(factory))
@@ -45,7 +45,7 @@ def test_a_factory_is_listed_once(name: str, path: Path) -> None:
 
 def test_every_kind_of_part_is_looked_at() -> None:
     folders = {path.parent.relative_to(PACKAGE).as_posix() for path in registered().values()}
-    assert folders >= {"data/samplers", "encoders", "objectives/terms", "views"}
+    assert folders >= {"data/samplers", "encoders", "encoders/decoders", "objectives/terms", "views"}
 
 
 def test_a_file_that_registers_is_imported_by_its_list() -> None:

@@ -16,12 +16,12 @@ class Features:
     Attributes:
       pooled: `[B, D]`, one vector per view.
       scale: `[B, D]`, of the distribution of which `pooled` is the mean; None from encoders that return points.
-      local: `[B, L, C]`: the last map of an image, row by row, or the tokens of a text.
+      local: `[B, L, C]`: a map of an image, row by row (the last one, if the encoder names no other), or tokens.
       mask: `[B, L]`, which local features exist; None if all exist.
       weight: `[B, L]`, the weight of each local feature in a loss; None if all weights are equal.
       stages: the maps `[B, h, w, c]` (or `[B, d, h, w, c]`) of all stages, the finest first, for dense tasks.
       stem: the map `[B, h, w, c]` before the pooling of a stem, finer than all stages; None without such a stem.
-      grid: shape of the last map, `(h, w)` or `(d, h, w)`, whose product is L; static.
+      grid: shape of the map of the local features, `(h, w)` or `(d, h, w)`, whose product is L; static.
     """
 
     pooled: Float[Array, "B D"]

@@ -67,7 +67,7 @@ def convolve(
         return multiplied(patches(x), matrix_of(kernel))
 
     def by_whole(x: Array, kernel: Array) -> Array:
-        return multiplied(x.reshape(len(x), *[1] * len(axes), -1), kernel.reshape(-1, kernel.shape[-1]))
+        return multiplied(x.reshape(x.shape[0], *[1] * len(axes), -1), kernel.reshape(-1, kernel.shape[-1]))
 
     def form() -> Callable[[Array, Array], Array]:
         if all((width, *pad) == (1, 0, 0) for _, width, _, pad in axes):

@@ -1,6 +1,6 @@
 """Convolutions that halve the sides of maps, and transposed ones that double them, with kernels of side 4.
 
-On CPUs, XLA's convolutions of volumes at stride 2, and its transposed convolutions, take from 3 to 40 times as long as
+On CPUs, XLA's convolutions of volumes at stride 2, and its transposed convolutions, take from 4 to 30 times as long as
 products of matrices that compute the same (a step with both gradients). The product has a row for every position of the
 halved map: the patch of side 4 that the kernel meets there.
 """

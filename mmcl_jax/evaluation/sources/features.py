@@ -129,7 +129,7 @@ def _program(
 
 
 def _last_map(features: Features, modality: str) -> jax.Array:
-    """Return the coarsest feature map `[B, h, w, C]`, float32."""
+    """Return the map of the local features `[B, h, w, C]`, float32."""
     if features.local is None or features.grid is None or len(features.grid) != 2:
         raise UserError(
             f"The encoder of {modality!r} has no feature maps to predict a mask from; name another --input."

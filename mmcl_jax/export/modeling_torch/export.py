@@ -102,7 +102,7 @@ class Export(nn.Module):
         return self.head(torch.cat(parts, -1))
 
     def _over_images(self, modality: str, inputs: Mapping[str, Tensor], *, maps: bool = False) -> Tensor:
-        """Return the mean over the images of every row of the pooled features, or of the last maps [N, h, w, C]."""
+        """Return the mean over the images of every row of the pooled features, or of the local maps [N, h, w, C]."""
         reads = self.card["encoders"][modality]["reads"]
         images = {name: self.card["preprocessing"][name].get("images", 1) for name in reads}
         times = max(images.values())
