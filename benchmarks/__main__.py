@@ -15,6 +15,7 @@ NAMES = {
     "compiled": "memory, FLOPs and collectives of compiled programs on 8 devices; only compiles them",
     "compile": "memory, bytes, FLOPs and collectives on TPUs and GPUs that are not here; only compiles for them",
     "slices": "collectives of two TPU slices, within slices and between them; only compiles for them",
+    "places": "memory of the taxonomy's edges at 32,768 samples of 64 places; only compiles them",
     "pairs": "time and memory of the all-pairs kernel, beside the dense execution and PyTorch",
     "augment": "time, bytes and memory of the fused augmentation, beside one operation after the other",
     "losses": "memory, FLOPs and time of the all-pairs kernel, beside the forms of OpenCLIP and Inf-CL",
@@ -53,13 +54,13 @@ def main() -> None:
     for name in ("check", "machines", "programs"):
         if getattr(options, name) and options.name != "compile":
             parser.error(f"--{name} is an option of compile")
-    if options.name in ("compiled", "compile", "slices", "losses"):
+    if options.name in ("compiled", "compile", "slices", "losses", "places"):
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", 8)
     size = options.size or ("small" if jax.default_backend() == "cpu" else "full")
     benchmark = importlib.import_module(f"benchmarks.{options.name}")
     where = jax.devices()[0].device_kind.lower().replace(" ", "-")
-    suffix = f"jax{jax.__version__}" if options.name in ("compiled", "slices") else size
+    suffix = f"jax{jax.__version__}" if options.name in ("compiled", "slices", "places") else size
     if options.name == "compile":
         chosen = {"names": options.machines, "programs": options.programs}
         found = benchmark.run(size, **{name: value for name, value in chosen.items() if value})

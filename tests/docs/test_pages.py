@@ -33,6 +33,7 @@ NOT_RUN = {
     "mmcl quickstart": "tests/cli/test_commands.py runs it",
     "mmcl reproduce": "tests/reproduce runs them",
     "mmcl generate": "tests/cli/test_own_data.py, test_membranes.py and test_drawn_eyes.py run them",
+    "mmcl pretrain --config taxonomy/": "tests/training/test_taxonomy.py trains a union of all edges",
     "mmcl pretrain --config contig/": "tests/training/test_contig.py trains them, on a store that it draws",
     "mmcl evaluate --run runs/outer": "tests/evaluation evaluates runs of several inputs",
     "python launch/local.py": "tests/launch/test_local.py runs it",

@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config",
         required=True,
         help=f"experiment ({', '.join(shipped())}), or path of a config file. mmcl/NAME may name its data set after a "
-        f"colon, one of {', '.join(data_names())}, such as mmcl/simclr:digits. mmcl/NAME:own is for your own store: "
+        f"colon, one of {', '.join(data_names())}, such as mmcl/simclr:digits; contig/NAME and taxonomy/NAME "
+        "have data sets of their own. mmcl/NAME:own is for your own store: "
         "it chooses encoders, views and length from the store and the device, and prints its choices",
     )
     parser.add_argument(
