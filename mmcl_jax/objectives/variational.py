@@ -87,7 +87,7 @@ def importance_bound(
 
     - "iwae" is the gradient of the value (Burda et al., ICLR 2016);
     - "dreg" is $\sum w^2 \, \partial_z \ell \, \partial z$ with posteriors that are constants within $\ell$ (Tucker et
-      al., ICLR 2019, equation 8): the same expectation, with less variance;
+      al., ICLR 2019): the same expectation, with less variance;
     - "released" is $\sum w \, \partial_z \ell \, \partial z$, with the same constants. MMVAE's code computes it where
       it means "dreg": it multiplies by the second w in a hook on a copy of the samples that no gradient passes.
 
