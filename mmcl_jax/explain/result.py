@@ -170,10 +170,12 @@ class Explanation:
             additive = about["details"].get("additive", True)  # of an ablation, shares mean nothing
             table = Table(title=Text(title), title_justify="left")
             unit = about["details"].get("unit", "column")
-            for name in ("", unit, "group", "importance", *(["share"] if additive else [])):
+            grouped = unit == "column"
+            for name in ("", unit, *(["group"] if grouped else []), "importance", *(["share"] if additive else [])):
                 table.add_column(name, justify="right" if name in ("", "importance", "share") else "left")
             for column in self.columns[:top]:
-                names = Text(clipped(column["name"], 40)), Text(clipped(column["group"], 24))
+                names = [Text(clipped(column["name"], 40))]
+                names += [Text(clipped(column["group"], 24))] if grouped else []
                 part = [share(column["share"] or 0, 1)] if additive else []
                 table.add_row(str(column["rank"]), *names, _shown(column["importance"]), *part)
             console.print(table)

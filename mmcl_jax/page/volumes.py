@@ -1,7 +1,7 @@
 """Volumes as pictures: three orthogonal slices side by side."""
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 _GAP = 2  # pixels between slices, after they are enlarged
 
@@ -59,9 +59,11 @@ def in_a_square(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([above, below])
 
 
-def in_grey(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Return values in [0, 1], from the 1st percentile to the 99.5th: a few bright voxels must not hide all others."""
-    low, high = np.percentile(values, (1, 99.5))
-    if high <= low:
-        low, high = float(values.min()), float(values.max())
+def in_grey(values: Float[np.ndarray, "*space"], inside: Bool[np.ndarray, "*space"]) -> Float[np.ndarray, "*space"]:
+    """Return values in [0, 1], from the 1st to the 99.5th percentile of those inside, and 0 outside.
+
+    A few bright voxels must not hide all others, and neither must empty space.
+    """
+    low, high = np.percentile(values[inside], (1, 99.5))
+    values = np.where(inside, values, low)
     return np.clip((values - low) / (high - low if high > low else 1), 0, 1)

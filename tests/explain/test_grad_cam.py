@@ -218,7 +218,7 @@ def test_an_overlay_of_a_volume_shows_three_slices_through_the_map() -> None:
     view[5] = 1
     maps = np.zeros((4, 3, 2), np.float32)
     maps[2, 1, 1] = 1  # voxels 4 and 5, 2 and 3, 2 and 3
-    panels = overlay(view, maps)
+    panels = overlay(view, maps, upwards=True)
     scale = 20  # the tallest slice has 8 rows
     assert panels.shape == (8 * scale, 2 * (4 + 1 + 4 + 1 + 6) * scale, 3)
     coronal = panels[:, 5 * scale : 9 * scale]  # whose third row from the top is the sixth slice

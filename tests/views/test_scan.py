@@ -147,11 +147,12 @@ def test_rescaling_moves_values_to_the_unit_interval_and_changes_no_landmark() -
 
 
 def test_rows_that_are_constant_stay_finite() -> None:
-    stored = jnp.zeros((2, *SHAPE), jnp.float16)
+    stored = jnp.stack([jnp.zeros(SHAPE, jnp.float16), jnp.full(SHAPE, 0.1, jnp.float16)])
     fitted = {"landmarks": jnp.linspace(0.0, 100.0, 11)[None]}
     for voxels in ("all", "above_mean"):
         seen = build(histogram=voxels, rescale=True).plain(stored, KEYS[:2], fitted).values
         assert np.isfinite(np.asarray(seen)).all()
+    np.testing.assert_allclose(build(histogram="none").plain(stored, KEYS[:2], {}).values, 0, atol=1e-6)
 
 
 def shown(view: View, train: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -96,12 +96,24 @@ def masked(volume: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     return volume if mask is None else np.where(mask[..., None], volume, volume.min(axis=(0, 1, 2)))
 
 
-def _mask(rows: Any, name: str) -> np.ndarray:
+def foreground(rows: Any) -> np.ndarray:
+    """Return the voxels `[D, H, W]` at which more than half of the volumes are above their lowest value.
+
+    Example:
+      >>> volumes = np.zeros((3, 1, 2, 2, 1), np.uint8)
+      >>> volumes[:2, 0, 0, 1] = 9
+      >>> foreground(volumes)[0].tolist()
+      [[False, True], [False, False]]
+    """
     above, count = 0, 0
     for part in chunks(rows):
         above = above + (part > part.min(axis=(1, 2, 3), keepdims=True)).any(axis=-1).sum(axis=0)
         count += len(part)
-    mask = np.asarray(above > count / 2)
+    return np.asarray(above > count / 2)
+
+
+def _mask(rows: Any, name: str) -> np.ndarray:
+    mask = foreground(rows)
     check(
         bool(mask.any()),
         f"config.inputs.{name}: no voxel is above the lowest value in more than half of the training volumes, so the "

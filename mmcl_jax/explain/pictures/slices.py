@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib import colormaps
 from PIL import Image
 from scipy import ndimage
@@ -20,6 +20,7 @@ def write_slices(
     file: str,
     image: Float[np.ndarray, "D H W"],
     found: Float[np.ndarray, "D H W"],
+    inside: Bool[np.ndarray, "D H W"],
     *,
     title: str,
     affine: Float[np.ndarray, "4 4"] | None = None,
@@ -31,14 +32,16 @@ def write_slices(
       file: its name, a PNG file.
       image: the volume, such as the mean of the explained ones.
       found: the map, not negative, in the grid of the volume.
+      inside: the voxels that are shown; all others, the empty space around a head, are black.
       title: what the map shows, in words.
       affine: of the grid, to turn the slices upwards and to say where they lie in mm; None without a known grid.
     """
+    found = np.where(inside, found, 0)
     at = largest(found)
     scale = max(1, -(-_SIDE // max(image.shape)))
     top = float(found.max())
     heat = found / top if top > 0 else np.zeros_like(found)
-    grey = in_grey(image.astype(np.float64))[..., None].repeat(3, axis=-1)
+    grey = in_grey(image.astype(np.float64), inside)[..., None].repeat(3, axis=-1)
     opacity = _OPACITY * heat[..., None]
     hot = grey * (1 - opacity) + colormaps["turbo"](heat)[..., :3] * opacity
     upwards = affine is not None

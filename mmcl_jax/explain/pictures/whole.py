@@ -10,6 +10,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from mmcl_jax.data.affine import affine_of
+from mmcl_jax.data.kinds.intensity import foreground
 from mmcl_jax.explain.base import Picture, Subject
 from mmcl_jax.explain.pictures.overlays import overlay
 from mmcl_jax.explain.pictures.regions import REGIONS, write_regions
@@ -17,6 +18,7 @@ from mmcl_jax.explain.pictures.slices import write_slices
 from mmcl_jax.explain.pictures.stored import geometry_of, in_stored_grid, write_nifti
 
 _SHOWN = 6  # maps of single outputs with a picture
+_LOOKED_AT = 64  # volumes, to tell a head from the empty space around it
 _WORST = 1e-12  # of the largest total: a map below is taken as zero
 
 
@@ -44,7 +46,8 @@ def write_maps(
 
     Of every name of `maps`, `NAME.npy` has them float32 `[K, H, W]` or `[K, D, H, W]`, and of volumes with an affine
     `NAME.nii.gz`. Pictures show the mean over the outputs, in which each output counts alike, and the largest maps of
-    single outputs.
+    single outputs, of volumes without the empty space around them (`intensity.foreground`): there, too, z-scores differ
+    from scan to scan.
 
     Args:
       subject: what was explained.
@@ -86,6 +89,12 @@ def _middle(image: np.ndarray, geometry: np.ndarray, space: tuple[int, ...]) -> 
     return np.moveaxis(in_stored_grid(np.moveaxis(image, -1, 0), geometry, space), 0, -1)
 
 
+def _inside(subject: Subject) -> np.ndarray:
+    """Return the voxels of some of the explained volumes that are not empty space; all where there is none."""
+    inside = foreground(np.asarray(subject.inputs(subject.input)[subject.rows[:_LOOKED_AT]]))
+    return inside if inside.any() else np.ones_like(inside)
+
+
 def _pictures(
     subject: Subject,
     folder: Path,
@@ -105,10 +114,12 @@ def _pictures(
         for place, at in enumerate(order, 1):
             chosen.append((f"output-{place:0{digits}d}.png", maps[at], f"{title}, {outputs[at]}"))
     pictures = []
+    inside = _inside(subject) if maps.ndim == 4 else None
     for file, found, words in chosen:
-        if maps.ndim == 4:
+        if inside is not None:
             affine = affine_of(subject.store.schema, subject.spec.of)
-            pictures.append(write_slices(folder, file, image.mean(axis=-1), found, title=words, affine=affine))
+            grey = image.mean(axis=-1)
+            pictures.append(write_slices(folder, file, grey, found, inside, title=words, affine=affine))
         else:
             Image.fromarray(overlay(image.astype(np.float32), found.astype(np.float32))).save(folder / file)
             pictures.append(Picture(file, f"{words}: left the mean of the images, then the map over it."))

@@ -71,7 +71,10 @@ def _z_scores(x: Tensor, counted: Tensor) -> Tensor:
     count = counted.sum(2, keepdim=True)
     mean = torch.where(counted, x, 0.0).sum(2, keepdim=True) / count.clamp(min=1)
     squares = torch.where(counted, (x - mean) ** 2, 0.0).sum(2, keepdim=True)
-    return _divided(x - mean, (squares / (count - 1).clamp(min=1)).sqrt())
+    low = torch.where(counted, x, torch.inf).amin(2, keepdim=True)
+    high = torch.where(counted, x, -torch.inf).amax(2, keepdim=True)
+    std = (squares / (count - 1).clamp(min=1)).sqrt()
+    return _divided(x - mean, torch.where(high > low, std, 0.0))
 
 
 def _middle(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -65,12 +65,16 @@ def standardised(
 
 
 def z_scores(values: Float[Array, "C n"], counted: Bool[Array, "C n"]) -> Float[Array, "C n"]:
-    """Return the values less the mean of the counted voxels, over their standard deviation (of n - 1, as torch's)."""
+    """Return the values less the mean of the counted voxels, over their standard deviation (of n - 1, as torch's).
+
+    Where all counted voxels are equal, values are not divided: their standard deviation is but rounding of the mean.
+    """
     count = counted.sum(axis=1, keepdims=True).astype(jnp.float32)
     mean = jnp.where(counted, values, 0).sum(axis=1, keepdims=True) / jnp.maximum(count, 1)
     squares = jnp.where(counted, (values - mean) ** 2, 0).sum(axis=1, keepdims=True)
     std = jnp.sqrt(squares / jnp.maximum(count - 1, 1))
-    return (values - mean) / jnp.where(std > 0, std, 1)
+    low, high = jnp.where(counted, values, jnp.inf).min(axis=1), jnp.where(counted, values, -jnp.inf).max(axis=1)
+    return (values - mean) / jnp.where((high > low)[:, None] & (std > 0), std, 1)
 
 
 def rescaled(values: Float[Array, "C n"]) -> Float[Array, "C n"]:
