@@ -182,7 +182,7 @@ def asked_of_volumes(specs: ConfigDict | Mapping[str, ConfigDict]) -> dict[str, 
     asked: dict[str, IntensityFit] = {}
     for name, spec in sorted(specs.items()):
         view = VIEWS.build(spec, f"config.views.{name}")
-        if view.fits is None:
+        if not isinstance(view, View) or view.fits is None:  # a fused view reads features
             continue
         first = asked.setdefault(view.modality, view.fits)
         check(

@@ -37,6 +37,9 @@ ENCODED: dict[str, tuple[dict[str, Any], Any]] = {
     "vit_base": ({"shape": (8, 8, 3), "patch": 8}, IMAGES / 255),
     "cnn3d": ({"shape": (4, 8, 8, 1), "channels": (4, 8)}, VOLUMES / 255),
     "dcgan": ({"shape": (32, 32, 1), "width": 2, "features": 8}, np.ones((B, 32, 32, 1))),
+    "laplace_mlp": ({"shape": (8, 8, 3), "hidden": 8}, IMAGES / 255),
+    "laplace_conv": ({"shape": (32, 32, 1), "width": 2}, np.ones((B, 32, 32, 1))),
+    "laplace_dcgan": ({"shape": (32, 32, 1), "width": 2, "features": 8}, np.ones((B, 32, 32, 1))),
     "table_mlp": ({"widths": (1, 3), "hidden": 8, "features": 8}, TABLE),
     "table_transformer": ({"widths": (1, 3), "width": 8, "heads": 2, "blocks": 1}, TABLE),
     "resnet1d_cbam": ({"widths": (1, 3), "channels": 4, "depths": (1, 1)}, TABLE),
@@ -52,6 +55,8 @@ ENCODED: dict[str, tuple[dict[str, Any], Any]] = {
 VIEWED: dict[str, tuple[dict[str, Any], np.ndarray, dict[str, Any], tuple[int, ...]]] = {
     "resized": ({"size": (4, 4)}, IMAGES, {}, (4, 4, 3)),
     "augment": ({"size": (4, 4), "blur": 0.0}, IMAGES, {}, (4, 4, 3)),
+    "rotated": ({"size": (4, 4)}, IMAGES, {}, (4, 4, 3)),
+    "noisy": ({"size": (4, 4)}, IMAGES, {}, (4, 4, 3)),
     "resized_volume": ({"size": (2, 4, 4)}, VOLUMES, {}, (2, 4, 4, 1)),
     "augment_volume": ({"size": (2, 4, 4)}, VOLUMES, {}, (2, 4, 4, 1)),
     "scan": ({"size": (2, 4, 4), "histogram": "none"}, VOLUMES, {}, (2, 4, 4, 1)),
@@ -110,7 +115,7 @@ def test_a_view_is_made_of_an_array_and_a_key(name: str) -> None:
     view = getattr(views, name)(**options)
     key = jax.random.key(0)
     read = Foreign(array)
-    for train, keys in ((True, key), (True, jax.random.split(key, B)), (False, None)):
+    for train, keys in ((True, key), (True, jax.random.split(key, B)), (False, key if view.drawn else None)):
         made = jax.eval_shape(lambda keys, train=train: view(read, keys, train=train, **fitted).values, keys)
         assert made.shape == (B, *shape)
 

@@ -53,7 +53,7 @@ class LaplaceDCGAN(DCGAN):
         """Return the features of images, or of volumes, with the scale."""
         features = super().body(embedded, train=train, present=present, keys=keys)
         assert features.stages is not None
-        raw = self.scale(features.stages[-1]).reshape(len(embedded), -1)
+        raw = self.scale(features.stages[-1]).reshape(embedded.shape[0], -1)
         return dataclasses.replace(features, scale=posterior_scale(raw))
 
 

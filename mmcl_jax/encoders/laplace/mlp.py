@@ -39,7 +39,7 @@ class LaplaceMLP(Encoder):
     ) -> Features:
         """Return the mean and the scale of the distribution of each row."""
         del train, present, keys
-        x = nnx.relu(self.hidden(embedded.reshape(len(embedded), -1)))
+        x = nnx.relu(self.hidden(embedded.reshape(embedded.shape[0], -1)))
         return Features(pooled=self.mean(x), scale=posterior_scale(self.scale(x)))
 
 

@@ -53,9 +53,32 @@ def translated(function: Any, rows: dict[str, np.ndarray], *, wide: bool = False
     return onnx_model(jaxpr, sorted(rows), sorted(outputs), name="function")
 
 
+# Encoders that cannot become PyTorch modules, so that the run with every other encoder has none of them.
+POSTERIORS = {
+    "laplace_mlp": ({"hidden": 8}, (5, 6, 1)),
+    "laplace_conv": ({"width": 2}, (32, 32, 3)),
+    "laplace_dcgan": ({"width": 2, "features": 6}, (32, 32, 1)),
+}
+
+
 def test_every_encoder_is_tried(every_run: Run) -> None:
     ours = {name for name in ENCODERS.names() if ENCODERS.factory(name).__module__.startswith("mmcl_jax.")}
-    assert ours == {spec.name for spec in every_run.config.encoders.values()} | {"resnet50", "vit_base", "vit_small"}
+    tried = {spec.name for spec in every_run.config.encoders.values()} | set(POSTERIORS)
+    assert ours == tried | {"resnet50", "vit_base", "vit_small"}
+
+
+@pytest.mark.parametrize("name", POSTERIORS)
+def test_the_mean_of_a_posterior(ort: Any, name: str) -> None:
+    options, shape = POSTERIORS[name]
+    encoder = ENCODERS.build(ENCODERS.spec(name, **options), name, shape=shape, rngs=nnx.Rngs(0))
+    graph, *arrays = nnx.graphdef(encoder), *split_model(encoder)
+    rows = {"view": np.random.default_rng(0).uniform(0, 1, (3, *shape)).astype(np.float32)}
+
+    def pooled(rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        return {"mean": nnx.merge(graph, *arrays)(rows["view"], train=False).pooled}
+
+    found = in_onnxruntime(ort, translated(pooled, rows), rows)
+    assert relative_difference(found["mean"], jax.jit(pooled)(rows)["mean"]) < BOUND
 
 
 def test_every_encoder_and_projector(ort: Any, every_run: Run) -> None:
