@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def load(
     stem = _meant(stem, paths, log)
     path = paths.get(stem, Path(stem))
     if not path.is_file():
-        known = f"neither a file nor one of the shipped experiments ({', '.join(paths)})"
+        known = f"neither a file nor one of the shipped experiments ({_by_folder(paths)})"
         raise UserError(f"There is no config {stem!r}{nearest(stem, paths)}: {known}.")
     with naming(path, shipped=stem in paths):
         get_config = _get_config(stem, path)
@@ -96,6 +96,16 @@ def load(
         )
     apply(config, overrides, log=log)
     return config
+
+
+def _by_folder(names: Iterable[str]) -> str:
+    """Return names in a short form, such as "tip/{scratch, tip}, simclr"."""
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        folder, _, own = name.rpartition("/")
+        folders.setdefault(folder, []).append(own)
+    alone = folders.pop("", [])
+    return ", ".join([*(f"{folder}/{{{', '.join(own)}}}" for folder, own in folders.items()), *alone])
 
 
 def apply(config: ConfigDict, overrides: Sequence[str], *, log: Callable[[str], object] = lambda line: None) -> None:

@@ -56,6 +56,12 @@ NOT_RUN = {
     "mmcl prepare --dataset palm": "tests/datasets/test_downstream_eyes.py draws the files",
     "mmcl prepare --dataset cardiac": "tests/datasets/test_cardiac.py draws the files",
     "mmcl prepare --dataset tfds": "tests/datasets/test_recipe_options.py makes such a data set",
+    "mmcl evaluate --run runs/xx": "tests/evaluation/sources/test_drawn_views.py evaluates such a run",
+    "mmcl explain --run runs/heads": "tests/explain/test_volumes.py explains such runs",
+    "mmcl prepare --dataset two_view_mnist": "tests/datasets/test_mnist.py makes the files",
+    "mmcl prepare --dataset fashion_mnist": "tests/datasets/test_mnist.py makes the files",
+    "mmcl prepare --dataset mnist_svhn": "tests/datasets/test_mnist.py makes the files",
+    "mmcl prepare --dataset oasis": "tests/datasets/test_oasis.py draws the files",
     "mmcl prepare --dataset measured": "tests/datasets/test_measured.py runs it",
     "mmcl pretrain --config mmcl/mmcl:cars": "in a loop of the shell, whose variables it reads",
     "mmcl pretrain --config mmcl/byol:cardiac": "tests/config loads every experiment",
@@ -101,6 +107,9 @@ ELSEWHERE = {
 SHORT = ("--max-epochs", "1", "--seeds", "1", "--learning-rates", "1e-2")  # for every evaluation
 # What the fragments of a page read before they are given it.
 BEFORE = {
+    "docs/digits.md": "from mmcl_jax.config import experiment, input, view\nconfig = experiment()",
+    "docs/scans.md": "from mmcl_jax.config import experiment, view\nconfig = experiment()",
+    "docs/reference/encoders.md": "from mmcl_jax.config import experiment\nconfig = experiment()",
     "docs/pairs.md": """
 import jax, numpy as np, types
 from flax import nnx
