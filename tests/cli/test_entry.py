@@ -15,6 +15,8 @@ CODE = """
 import os, signal, sys, time, traceback, types
 from mmcl_jax.cli import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # an earlier test of the worker may have left it ignored
+
 def importing(name):
     os.kill(os.getpid(), number)
     time.sleep(20)

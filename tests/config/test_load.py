@@ -178,7 +178,7 @@ def test_the_config_of_an_old_run_is_the_experiment_of_today(name: str) -> None:
 def test_no_such_config(tmp_path: Path) -> None:
     with pytest.raises(
         UserError,
-        match=r"no config 'mmlc' \(did you mean 'mmcl'\?\): .*mmcl/{barlow_twins, byol, .*}, .*digits_mmcl, .*, mmcl, simclr",
+        match=r"no config 'mmlc' \(did you mean 'mmcl'\?\): .*mmcl/{barlow_twins, byol, .*}, .*digits_mmcl, .*, simclr",
     ):
         load("mmlc")
     (tmp_path / "empty.py").write_text("")

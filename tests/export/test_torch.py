@@ -20,7 +20,7 @@ from mmcl_jax.encoders import ENCODERS, PROJECTORS, Features, Model
 from mmcl_jax.encoders.layers import batch_norm
 from mmcl_jax.encoders.resnet import BasicBlock, Bottleneck, ResNet
 from mmcl_jax.encoders.torch_names import leaves_of, to_torch, torchvision_name
-from mmcl_jax.evaluation.heads.encoded import encoded, features_of, plain_spec, view_values
+from mmcl_jax.evaluation.heads.encoded import encoded, features_of, plain_spec, plain_values
 from mmcl_jax.export import weights
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.train_state import split_model
@@ -84,8 +84,8 @@ def test_features_of_all_encoders(torch: Any, model: Any, ours: Model, every_run
 
     @jax.jit
     def expected(arrays: nnx.State, rows: dict, fitted: dict) -> dict[str, jax.Array]:
-        encoders, keys = nnx.merge(graph, arrays).encoders, jax.random.split(jax.random.key(0), 10)
-        views = view_values(list(specs.values()), rows, keys, fitted, train=False)
+        encoders = nnx.merge(graph, arrays).encoders
+        views = plain_values(list(specs.values()), rows, fitted)
         features = features_of(encoders, views, train=False)
         return {name: encoded(encoders, name, spec, features, train=False).pooled for name, spec in specs.items()}
 

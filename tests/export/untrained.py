@@ -127,6 +127,7 @@ def everything(store: Store) -> ConfigDict:
         "table": projector("linear", out=4),
         "image:pgs": projector("mlp_norm", hidden=(8, 6), out=4, out_norm=True),
         "image.local": projector("mlp_norm", hidden=(8,), out=4, out_bias=True),
+        "right": projector("identity"),
         "square": projector("latent_mlp", hidden=8, out=4),
         "cube.local": projector("local_shortcut", hidden=8, out=4),
     }

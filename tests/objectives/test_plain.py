@@ -50,6 +50,13 @@ CALLS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
     "vime": ({"widths": (1, 3, 1)}, (X,), {"views": SEEN, "inputs": ROWS}),
     "local_alignment": ({}, tuple(LOCAL), {}),
     "reconstruction": ({"decoder": DECODERS.spec("dcgan", width=1)}, (X,), {"views": IMAGES}),
+    "infomax": ({}, (X, LOCAL[0]), {}),
+    "infomax, jsd": ({"estimator": "jsd", "critic": "dot"}, (X, LOCAL[0]), {}),
+    "cca": ({}, (X, Y), {}),
+    "supcon_dim": ({}, (X, Y), {"labels": LABELS}),
+    "pixl": ({"classes": 3}, (X, Y), {"labels": LABELS}),
+    "mmvae": ({}, (), {"each": X[:, 0]}),  # the bound of each row; the tests of the term have posteriors and decoders
+    "mmvae_original": ({}, (), {"each": X[:, 0]}),
     "masked_table": ({"widths": (1, 1)}, (), {"each": SUMS}),
     "matching": ({}, (), {"each": {"own": LOGITS[:, 0]}, "pairs": PAIRS}),
 }

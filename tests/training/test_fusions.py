@@ -186,7 +186,7 @@ REFUSED = {
     "local features in a term of pooled ones": (
         change("objective", (term("clip", between=("image.local", "table")),)),
         r"config.objective.0.between: 'image.local' is local, and the term 'clip' compares pooled features; write "
-        r"'image', or choose a term of local features: local_alignment",
+        r"'image', or choose a term of local features: infomax, local_alignment",
     ),
 }
 

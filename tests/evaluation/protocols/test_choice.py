@@ -8,6 +8,7 @@ import pytest
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.evaluation.protocols import scoring
 from mmcl_jax.evaluation.protocols.finetune import FinetuneSettings, finetune
+from mmcl_jax.evaluation.protocols.jobs import JobSettings
 from mmcl_jax.tasks import Class
 from tests.evaluation.protocols.test_finetune import BRIGHT, config, model_of, toy
 
@@ -35,7 +36,7 @@ def test_the_probe_is_chosen_on_validation(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(scoring, "Standard", SimpleNamespace(of=lambda _: as_they_are))
     source = SimpleNamespace(run=SimpleNamespace(config=SimpleNamespace(seed=0)), features=lambda *_, **__: parts)
     data = SimpleNamespace(task=task, targets=targets, people=lambda split: None)
-    how = SimpleNamespace(learning_rates=(0.1,), max_epochs=1, cycle=None)
+    how = JobSettings(learning_rates=(0.1,), max_epochs=1, log=lambda line: None, unchanged=lambda: None)
     (result,) = scoring._probe(source, data, "image", np.arange(9)[None], how)
     for split, labelled in zip(("train", "val"), given, strict=True):
         np.testing.assert_array_equal(labelled.features, parts[split])

@@ -14,7 +14,7 @@ from mmcl_jax.data.inputs import input_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders.fusions import part_of
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, trained_spec, view_values
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, trained_spec, training_values
 from mmcl_jax.evaluation.monitor import OnlineKNN
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
@@ -73,7 +73,7 @@ def test_what_is_trained_sees_each_view_once_and_the_mean_of_several_pictures(ru
     views = tuple(trained_spec(run.config, name, probability=0.8) for name in names)
     encoders = Encoders(graphdef=nnx.graphdef(module), modalities=names, views=views)
     given, fitted = jax.tree.map(jnp.asarray, (arrays, dict(run.inputs.fitted)))
-    seen = view_values(views, given, jax.random.split(jax.random.key(0), 5), fitted, train=True)
+    seen = training_values(views, given, jax.random.split(jax.random.key(0), 5), fitted)
     assert sorted(dict(spec)["modality"] for spec in seen) == ["image", "scores0"]
     pictures = {**arrays, "image": np.stack([arrays["image"], arrays["image"][::-1]], axis=1)}
     mirrored = by_hand(run, {**arrays, "image": arrays["image"][::-1]})

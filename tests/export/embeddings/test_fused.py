@@ -24,4 +24,4 @@ def test_a_fusion_reads_all_its_inputs(run: Run) -> None:
     assert chunk.reasons(reader.inputs) == dict.fromkeys(absent, "The row has no 'scores0'.")
     kept = np.flatnonzero(arrays["present/scores0"])
     expected = by_hand(run, {name: np.asarray(arrays[name][kept]) for name in reader.inputs})
-    np.testing.assert_allclose(reader(chunk.inputs)[kept], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(reader(chunk.given(reader.spare))[kept], expected, rtol=1e-4, atol=1e-5)
