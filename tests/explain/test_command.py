@@ -116,7 +116,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "method": ({"methods": ("integrated_gradient",)}, "there is no method 'integrated_gradient'.*integrated_gradients"),
     "no method": ({"methods": ()}, "name at least one of ablation"),
     "input": ({"inputs": ("tables",)}, "there is no input 'tables'.*table"),
-    "kind": ({"inputs": ("image",)}, "'image' is of the kind image"),
+    "pixels": ({"inputs": ("image",)}, "the pixels of image are explained for one number"),
     "split": ({"split": "tests"}, "no split 'tests'|tests"),
     "rows": ({"rows": 0}, "--rows: give a positive"),
     "steps": ({"steps": 0}, "--steps: give a positive"),
