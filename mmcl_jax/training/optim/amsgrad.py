@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mmcl_jax.training.optim.masks import Arrays, decayed
-from mmcl_jax.training.optim.optimizer import OPTIMIZERS, check_adam, scaled_by_moments
+from mmcl_jax.training.optim.masks import Arrays
+from mmcl_jax.training.optim.optimizer import OPTIMIZERS, with_coupled_decay
 from mmcl_jax.training.optim.schedules import Schedule
 
 
@@ -60,9 +60,6 @@ def amsgrad(
       >>> [round(weight, 3) for weight in optax.apply_updates(weights, updates).tolist()]
       [0.9, -0.9]
     """
-    check_adam(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
-    return optax.chain(
-        decayed(weight_decay, decay),
-        scaled_by_moments(scale_by_amsgrad, schedule, b1=b1, b2=b2, eps=epsilon),
-        optax.scale_by_learning_rate(schedule.learning_rate),
+    return with_coupled_decay(
+        scale_by_amsgrad, schedule, weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon, decay=decay
     )

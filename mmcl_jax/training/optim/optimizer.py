@@ -39,11 +39,8 @@ def adam_l2(
       >>> [round(weight, 3) for weight in optax.apply_updates(weights, updates).tolist()]
       [0.9, -0.9]
     """
-    check_adam(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
-    return optax.chain(
-        decayed(weight_decay, decay),
-        scaled_by_moments(optax.scale_by_adam, schedule, b1=b1, b2=b2, eps=epsilon),
-        optax.scale_by_learning_rate(schedule.learning_rate),
+    return with_coupled_decay(
+        optax.scale_by_adam, schedule, weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon, decay=decay
     )
 
 
@@ -143,6 +140,29 @@ def sgd(
     return optax.chain(
         decayed(weight_decay, decay),
         optax.trace(momentum, nesterov=nesterov),
+        optax.scale_by_learning_rate(schedule.learning_rate),
+    )
+
+
+def with_coupled_decay(
+    moments: Callable[..., optax.GradientTransformation],
+    schedule: Schedule,
+    *,
+    weight_decay: float,
+    b1: float,
+    b2: float,
+    epsilon: float,
+    decay: Arrays,
+) -> optax.GradientTransformation:
+    """Return a form of Adam, that of `moments`, with the decay added to the gradient before the moments.
+
+    Raises:
+      ValueError: a number is out of range.
+    """
+    check_adam(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
+    return optax.chain(
+        decayed(weight_decay, decay),
+        scaled_by_moments(moments, schedule, b1=b1, b2=b2, eps=epsilon),
         optax.scale_by_learning_rate(schedule.learning_rate),
     )
 
