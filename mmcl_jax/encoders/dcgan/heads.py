@@ -85,8 +85,7 @@ def latent_mlp(
 ) -> NormProjector:
     """Return the head of pooled features in the code of Fedorov et al. of 2024: linear, norm, ReLU, linear, no biases.
 
-    Both layers are Glorot-uniform with the gain for a ReLU. The paper's head is the identity, which is no projector:
-    its terms read `VIEW:none`.
+    Both layers are Glorot-uniform with the gain for a ReLU. The paper's head is the projector `identity`.
 
     Raises:
       ValueError: a size is not positive.

@@ -108,7 +108,7 @@ def _mnist_svhn() -> PaperTable:
     near = ("xx_cc", "xx_cc_rr", "cc_rr", "xx_rr", "xx", "rr", "cr_xx_cc_rr")
     return _table(
         "mnist_svhn",
-        "Digits in two hands: linear probes",
+        "MNIST and SVHN, paired by class: linear probes",
         rows,
         columns,
         (
