@@ -1,4 +1,4 @@
-"""The text view: `tokens`."""
+"""The text view: `tokens`; that of reports is `report`."""
 
 import jax
 import jax.numpy as jnp
@@ -29,21 +29,26 @@ def tokens(*, modality: str = "text", drop: float = 0.0) -> View:
         raise ValueError(f"drop must lie in [0, 1), not {drop}")
 
     def view(texts: Texts, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-        plain = _without_unknown(texts, keys, fitted)
-        return plain if drop == 0 else Viewed(jax.vmap(lambda text, key: _dropped(text, key, drop))(plain.values, keys))
+        known = without_unknown(texts, fitted)
+        return Viewed(known if drop == 0 else jax.vmap(lambda text, key: dropped(text, key, drop))(known, keys))
 
-    return View(modality=modality, takes="text", apply=view, plain=_without_unknown)
+    def plain(texts: Texts, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
+        del keys
+        return Viewed(without_unknown(texts, fitted))
+
+    return View(modality=modality, takes="text", apply=view, plain=plain)
 
 
-def _without_unknown(texts: Texts, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-    del keys
+def without_unknown(texts: Texts, fitted: Fitted) -> Texts:
+    """Return texts with the unknown token in place of every token of no training row."""
     token = texts[..., 0]
     in_training = (token < 0) | fitted["tokens"][jnp.maximum(token, 0)]
     token = jnp.where(in_training, token, fitted["unknown"])
-    return Viewed(jnp.concatenate([token[..., None], texts[..., 1:]], axis=-1))
+    return jnp.concatenate([token[..., None], texts[..., 1:]], axis=-1)
 
 
-def _dropped(text: Int[Array, "T 2"], key: Key[Array, ""], drop: float) -> Int[Array, "T 2"]:
+def dropped(text: Int[Array, "T 2"], key: Key[Array, ""], drop: float) -> Int[Array, "T 2"]:
+    """Return a text whose tokens were dropped with the probability `drop`, unless that leaves no token."""
     mask = text[:, 0] >= 0
     remaining = mask & (jax.random.uniform(key, mask.shape) >= drop)
     remaining = jnp.where(remaining.any(), remaining, mask)
