@@ -31,10 +31,10 @@ def report(
     are -1 after the end. A text without tokens has no special tokens, either.
 
     In training, the order of the sentences is changed by swaps. Each swap exchanges two sentences that are drawn
-    independently, and may be the same. The number of swaps is geometric: n with the probability `swaps`^n (1 - `swaps`),
-    which is 1.5 swaps on average at 0.6. Then the text is cut: sentences are kept in the new order, as long as they fit
-    whole. All sentences after the first that does not fit are left out, as in LoVT; a first sentence that is too long
-    is itself cut. The plain form is cut as well, and has the order of the store.
+    independently, and may be the same. The number of swaps is geometric, n with the probability
+    `swaps`^n (1 - `swaps`): 1.5 swaps on average at 0.6. Then the text is cut: sentences are kept in the new order, as
+    long as they fit whole. All sentences after the first that does not fit are left out, as in LoVT; a first sentence
+    that is too long is itself cut. The plain form is cut as well, and has the order of the store.
 
     Args:
       modality: the input, an entry of the kind text.

@@ -11,6 +11,7 @@ from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.data.kinds.text import SPECIAL, sentences, special_tokens
 from mmcl_jax.errors import UserError
 from mmcl_jax.views import VIEWS, View, view_shape
+from mmcl_jax.views.text import text_hash
 
 pytestmark = pytest.mark.core
 
@@ -135,6 +136,21 @@ def test_a_vocabulary_without_special_tokens_is_refused_by_name() -> None:
     assert view_shape(build(special_tokens=False), spec) == (5, 2)
     assert view_shape(build(max_tokens=6), InputSpec(**{**vars(spec), "special_tokens": True})) == (6, 2)
     assert view_shape(build(), InputSpec(**{**vars(spec), "special_tokens": True})) == (7, 2)
+
+
+def test_equal_texts_have_one_number_and_others_differ() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.stack([rng.integers(0, 40, (3000, 6)), np.zeros((3000, 6), int)], axis=-1).astype(np.int32)
+    drawn[::2, 4:] = -1
+    numbers = np.asarray(text_hash(jnp.asarray(drawn)))
+    distinct = {tuple(row[row >= 0].tolist()) for row in drawn[..., 0]}
+    assert len(set(numbers.tolist())) == len(distinct)
+    longer = np.concatenate([drawn, np.full((3000, 5, 2), -1, np.int32)], axis=1)
+    longer[..., 1] = np.where(longer[..., 0] >= 0, 3, -1)
+    np.testing.assert_array_equal(text_hash(jnp.asarray(longer)), numbers)
+    zeros = np.zeros((3, 4, 2), np.int32)
+    zeros[1, 2:], zeros[2, :] = -1, -1
+    assert len(set(np.asarray(text_hash(jnp.asarray(zeros))).tolist())) == 3
 
 
 def test_special_tokens_and_words_of_a_vocabulary() -> None:
