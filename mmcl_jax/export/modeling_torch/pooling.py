@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from .attention import SelfAttention
@@ -30,9 +30,9 @@ class AttentionPool(nn.Module):
         count = seen.sum(1, keepdim=True).clamp(min=1) if self.mean == "mask" else local.shape[1]
         query = attention.query(local.sum(1) / count)[:, None]
         parts = (query, *attention.key_value(local).chunk(2, 2))
-        heads = (part.unflatten(2, (attention.heads, -1)).transpose(1, 2) for part in parts)
+        query, key, value = (part.unflatten(2, (attention.heads, -1)).transpose(1, 2) for part in parts)
         # A row without local features attends to all, which are zeros, and its output is replaced.
         none = ~seen.any(1)
         mask = (seen | none[:, None])[:, None, None]
-        mixed = functional.scaled_dot_product_attention(*heads, attn_mask=mask).transpose(1, 2).flatten(2)[:, 0]
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)[:, :, 0].flatten(1)
         return features._replace(pooled=attention.out(mixed.masked_fill(none[:, None], 0)))
