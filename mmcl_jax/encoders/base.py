@@ -95,6 +95,11 @@ class Encoder(nnx.Module):
         """
         return None
 
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Path patterns, within the encoder, of parameters that training leaves as they are (see `config.frozen`)."""
+        return ()
+
     def row_bytes(self, *, train: bool) -> int:
         """Return a lower bound of the memory, in bytes, that one row needs at a time; 0 if there is no estimate.
 
