@@ -53,11 +53,12 @@ def radiograph(
     plane, rise = Plane(chest, pose, size), raised(findings)
     lungs = {side: Lung(plane, side, raised=rise[side]) for side in SIDES}
     heart = _heart(plane, findings)
+    seen = 1 - 0.93 * heart  # of what lies behind the heart
     bright = _TISSUE * _body(plane)
-    air = sum((lung.share for lung in lungs.values()), np.float32(0)) * (1 - 0.93 * heart)
+    air = sum((lung.share for lung in lungs.values()), np.float32(0)) * seen
     bright = bright + air * (_LUNG - bright)
     bright = bright + 0.9 * heart * np.clip(_HEART - bright, 0, None)
-    covers = [heart if one.kind == "cardiomegaly" else cover(one, plane, lungs) for one in findings]
+    covers = [heart if one.kind == "cardiomegaly" else seen * cover(one, plane, lungs) for one in findings]
     collapsed, wet = np.zeros_like(air), np.zeros_like(air)
     for one, covered in zip(findings, covers, strict=True):
         if one.kind == "pneumothorax":
@@ -69,7 +70,7 @@ def radiograph(
     for one, covered in zip(findings, covers, strict=True):
         if one.kind in _STRENGTH:
             least, growth = _STRENGTH[one.kind]
-            strength = (least + growth * one.size) * covered * (1 - 0.93 * heart)
+            strength = (least + growth * one.size) * covered
             bright = bright + strength * np.clip(_FLUID - bright, 0, None)
     bright = bright - 0.07 * collapsed * air
     edge = collapsed * (1 - collapsed) * 4  # the pleura, a thin line

@@ -87,7 +87,8 @@ _IN_ZONES = ("consolidation", "nodule")
 
 def _finding(kind: str, side: str, zone: str, random: np.random.Generator, size: float | None = None) -> Finding:
     size = float(random.random()) if size is None else size
-    across = float(random.uniform(0.3, 0.75))
+    beside = 0.5 if side == "left" and zone == "lower" else 0.3  # the heart hides what lies behind it
+    across = float(random.uniform(beside, 0.75))
     along = float(random.uniform(*ZONES[zone])) if zone in ZONES else 0.78
     return Finding(
         kind=kind,

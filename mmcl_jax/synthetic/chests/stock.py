@@ -25,7 +25,7 @@ COMPARED = (
     "Comparison is made to the prior radiograph from ___.",
     "As compared to the previous radiograph, the lung volumes are similar.",
 )
-_NORMAL_HEART = (
+NORMAL_HEART = (
     "The heart size is normal.",
     "Heart size is within normal limits.",
     "The heart is normal in size.",
@@ -85,7 +85,7 @@ NOTHING = (
     "No acute cardiopulmonary abnormality.",
     "Normal chest radiograph.",
 )
-_AS_ABOVE = ("Findings as described above.",)
+AS_ABOVE = ("Findings as described above.",)
 LITTLE = ("No significant change from the prior study.", "Little interval change since ___.")
 NOTICE = (
     "Findings were discussed with Dr. ___ by telephone.",

@@ -63,7 +63,7 @@ def report_of(study: Study, random: np.random.Generator) -> Report:
     body += _gone(study, random)
     body += _negations(study, random)
     if "cardiomegaly" not in {one.kind for one in study.findings} and random.random() < 0.75:
-        body.append(_sentence(random, _NORMAL_HEART, state="absent", names=(("cardiomegaly", ""),)))
+        body.append(_sentence(random, stock.NORMAL_HEART, state="absent", names=(("cardiomegaly", ""),)))
     if not study.findings and random.random() < 0.5:
         body.append(_sentence(random, stock.CLEAR, state="normal"))
     for words, share, labels in stock.NORMAL:
@@ -277,7 +277,7 @@ def _impression(said: Sequence[_Said], study: Study, random: np.random.Generator
         sentences.append(Sentence(text=text, state=state, names=_names(group), labels=_extra(text, state)))
     sentences = [sentences[index] for index in random.permutation(len(sentences))]
     if not sentences and said:
-        words = stock.LITTLE if study.prior else _AS_ABOVE
+        words = stock.LITTLE if study.prior else stock.AS_ABOVE
         if not brief:
             return [_sentence(random, words, state="prior" if study.prior else "other")]
         return [_finding(said[0], study, random)]
