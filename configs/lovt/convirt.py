@@ -22,6 +22,8 @@ def get_config(data: ChestData = "mimic") -> ConfigDict:
     config.cohort = "inner"
     config.views = base.views(sentences="one")
     config.encoders = base.encoders(image="mean", report="maximum")
-    config.projectors = {key: projector("mlp", hidden=base.hidden, out=base.out) for key in ("image", "report")}
+    config.projectors = {
+        key: projector("lovt_mlp", hidden=base.hidden, out=base.out, normalise="none") for key in ("image", "report")
+    }
     config.objective = (base.contrast(),)
     return config

@@ -112,9 +112,8 @@ class Chest(Preset):
         }
 
     def project(self, *keys: str) -> dict[str, ConfigDict]:
-        """Return LoVT's projectors: a hidden layer with batch normalisation."""
-        options = {"hidden": (self.hidden,), "out": self.out, "out_bias": True}
-        return {key: projector("mlp_norm", **options) for key in keys}
+        """Return LoVT's projectors."""
+        return {key: projector("lovt_mlp", hidden=self.hidden, out=self.out) for key in keys}
 
     def pixelpro(self, *, local: bool) -> ConfigDict:
         """Return PixelPro; its pixel term compares real maps, or, not `local`, pooled features as in released code."""
