@@ -19,6 +19,7 @@ from mmcl_jax.errors import UserError, check
 from mmcl_jax.training.state.train_state import Arrays, split_model
 from mmcl_jax.views import VIEWS, View
 from mmcl_jax.views.base import Fitted
+from mmcl_jax.views.pixels import has_picture
 from mmcl_jax.views.randomness import plain_keys
 
 CROP_SCALE = (0.6, 1.0)
@@ -71,13 +72,14 @@ class Encoders:
         hold: bool = False,
         images: dict[ViewSpec, int] | None = None,
         present: Presence | None = None,
+        exists: Mapping[ViewSpec, Bool[Array, "B V"]] | None = None,
     ) -> tuple[Float[Array, "B D"], Arrays]:
         """Return the concatenated pooled features of all modalities, float32, and the running statistics after them.
 
         With `hold`, encoders use their running statistics in training too, and do not change them.
 
         If a view has several `images` per row, one after the other, the features are the mean over them. `present` says
-        which rows have the inputs that rows may lack.
+        which rows have the inputs that rows may lack, and `exists` which of its images a row has.
         """
         train = train and not hold
         module = nnx.merge(self.graphdef, encoder.params, encoder.statistics)
@@ -86,7 +88,9 @@ class Encoders:
         parts = []
         for modality, spec in zip(self.modalities, self.views, strict=True):
             pooled = encoded(module, modality, spec, features, **options).pooled.astype(jnp.float32)
-            parts.append(pooled.reshape(-1, _image_count(spec, images), pooled.shape[-1]).mean(axis=1))
+            by_row = pooled.reshape(-1, _image_count(spec, images), pooled.shape[-1])
+            own = [exists[one] for one in views_of_inputs((spec,)) if exists and one in exists]
+            parts.append(mean_of_images(by_row, own[0] if own else None))
         # Layers record calls with absent rows, to be replayed over slices; here a batch is one call.
         return jnp.concatenate(parts, axis=1), apart(split_model(module)[1])[0]
 
@@ -99,17 +103,19 @@ class Encoders:
 
         The output of a linear head on the mean is the mean of its outputs on the images.
         """
-        views, images = ViewValues(), dict[ViewSpec, int]()
+        views, images, exists = ViewValues(), dict[ViewSpec, int](), dict[ViewSpec, Array]()
         for spec in views_of_inputs(self.views):
             modality = built(spec).modality
             rows = {name: inputs[name] for name in (modality, IDS) if name in inputs}
             if rows[modality].ndim == image_axes(spec) + 1:
                 count = images[spec] = rows[modality].shape[1]
+                exists[spec] = has_picture(rows[modality])
                 rows[modality] = rows[modality].reshape(-1, *rows[modality].shape[2:])
                 if IDS in rows:
                     rows[IDS] = jnp.repeat(rows[IDS], count)
             views |= plain_values((spec,), rows, encoder.fitted)
-        return self.pooled(encoder, views, train=False, images=images, present=presence(inputs))[0]
+        options: dict[str, Any] = {"images": images, "present": presence(inputs), "exists": exists}
+        return self.pooled(encoder, views, train=False, **options)[0]
 
 
 def training_values(
@@ -222,6 +228,15 @@ def _image_count(spec: ViewSpec, images: Mapping[ViewSpec, int] | None) -> int:
     """Return the number of images in a row of a view."""
     counts = [(images or {}).get(one, 1) for one in views_of_inputs((spec,))]
     return images_of_row(dict(spec)["modality"], counts)
+
+
+def mean_of_images(features: Any, exists: Any) -> Any:
+    """Return the mean `[B, ...]` of the features `[B, V, ...]` of the images that rows have: all, or bool `[B, V]`."""
+    if exists is None or features.shape[1] == 1:
+        return features.mean(axis=1)
+    shares = exists.astype(features.dtype)
+    shares = (shares / shares.sum(axis=1, keepdims=True)).reshape(*shares.shape, *[1] * (features.ndim - 2))
+    return (features * shares).sum(axis=1)
 
 
 def images_of_row(modality: str, counts: Collection[int]) -> int:
