@@ -17,12 +17,13 @@ ENCODERS = Registry(
     "encoder",
     arguments=("kind", "shape", "widths", "missing", "bin_edges", "parts", "norm", "rngs", "dtype"),
     # The file of the initial weights, the JSON file of its names, the pixels that they expect, and what is done with
-    # position embeddings of another grid; see `weights.tower`.
+    # position embeddings of another grid and with weights for colours; see `weights.tower`.
     extra={
         "weights": str,
         "weights_map": str,
         "weights_pixels": Literal["unit", "imagenet", "inception"],
         "weights_positions": Literal["same", "bicubic"],
+        "weights_channels": Literal["same", "sum"],
     },
 )
 PROJECTORS = Registry("projector", arguments=("features", "norm", "rngs", "dtype"))
