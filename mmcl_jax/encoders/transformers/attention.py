@@ -80,11 +80,13 @@ class Attention(nnx.Module):
         dtype: DTypeLike,
         query_bias: bool = True,
         key_value_bias: bool = True,
+        in_init: nnx.Initializer = transformer_init,
+        out_init: nnx.Initializer = transformer_init,
     ) -> None:
-        layer = functools.partial(linear, rngs=rngs, dtype=dtype, kernel_init=transformer_init, zero_bias=True)
-        self.query = layer(width, width, bias=query_bias)
-        self.key_value = layer(width, 2 * width, bias=key_value_bias)
-        self.out = layer(width, width)
+        layer = functools.partial(linear, rngs=rngs, dtype=dtype, zero_bias=True)
+        self.query = layer(width, width, bias=query_bias, kernel_init=in_init)
+        self.key_value = layer(width, 2 * width, bias=key_value_bias, kernel_init=in_init)
+        self.out = layer(width, width, kernel_init=out_init)
         self.heads = heads
 
     def __call__(
