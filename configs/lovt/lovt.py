@@ -23,5 +23,6 @@ def get_config(data: ChestData = "mimic") -> ConfigDict:
     config.objective = (
         base.contrast(),
         term("local_alignment", between=("image.local", "report.local"), temperature=0.3, weight=0.75),
+        *base.probes("image", "report"),
     )
     return config

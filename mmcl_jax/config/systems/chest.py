@@ -31,6 +31,7 @@ class Chest(Preset):
       max_tokens: the largest number of tokens of a report.
       slices: number of samples that are contrasted with each other, LoVT's batch on the accelerator.
       micro_batch: samples that are encoded at a time; None for the whole batch.
+      monitor_epochs: epochs between two measurements of the monitor.
       image_epochs: epochs of the image-only baselines that do not stop early.
       hidden: width of the hidden layer of all projectors.
       out: width of LoVT's embeddings.
@@ -43,6 +44,7 @@ class Chest(Preset):
     max_tokens: int
     slices: int = 32
     micro_batch: int | None = None
+    monitor_epochs: int = 1
     image_epochs: int = 100
     hidden: int = 2048
     out: int = 512
@@ -59,7 +61,7 @@ class Chest(Preset):
         config.micro_batch = self.micro_batch
         config.optimizer = optimizer("adamw", weight_decay=self.weight_decay)
         config.schedule = schedule("cosine_cycles", learning_rate=self.learning_rate)
-        config.validation.epochs = 1
+        config.validation.epochs, config.monitor.epochs = 1, self.monitor_epochs
         config.stop = {"patience": self.patience, "min_delta": 1e-5, "on": ()}
         return config
 
@@ -114,6 +116,12 @@ class Chest(Preset):
     def project(self, *keys: str) -> dict[str, ConfigDict]:
         """Return LoVT's projectors."""
         return {key: projector("lovt_mlp", hidden=self.hidden, out=self.out) for key in keys}
+
+    def probes(self, *views: str) -> tuple[ConfigDict, ...]:
+        """Return a linear probe of CheXpert's labels beside the training, on the features of each of these views."""
+        return tuple(
+            term("multi_label", between=(view,), labels=CHEXPERT_LABELS, detached=True, dropout=0.2) for view in views
+        )
 
     def pixelpro(self, *, local: bool) -> ConfigDict:
         """Return PixelPro; its pixel term compares real maps, or, not `local`, pooled features as in released code."""
@@ -212,11 +220,11 @@ CHEST = dataclasses.replace(
     max_tokens=128,
     small=True,
     dtype="float32",
-    batch_size=64,
-    group_size=32,
+    batch_size=32,
     micro_batch=None,
-    epochs=30,
-    image_epochs=30,
+    monitor_epochs=5,
+    epochs=20,
+    image_epochs=20,
     warmup_epochs=1,
     checkpoint_every=200,
     learning_rate=1e-3,
