@@ -17,9 +17,11 @@ PRIORS = (
     r"(?:study|studies|exam|exams|examinations?|radiographs?|films?|images?|imaging|cts?|chest|x-?rays?|scans?|reports?)",
     r"interval(?:ly)?", r"(?:is|are|has|have|remains?|otherwise|essentially|grossly|relatively|overall) stable",
     r"stable (?:appearance|since|position|in|compared|from|cardiomegaly|size)", r"persist(?:s|ent|ently|ing|ed)?",
-    r"(?:has|have|is|are) (?:been )?(?:slightly |mildly |markedly |significantly |nearly |completely |now )*"
-    r"(?:improved|improving|worsened|worsening|increased|increasing|decreased|decreasing|resolved|resolving"
-    r"|progressed|progressing|removed|repositioned|advanced|retracted|cleared|enlarged|developed)",
+    r"(?:has|have) (?:been )?(?:(?:slight|mild|marked|significant|near|complete)ly |now |all |since )*"
+    r"(?:improved|worsened|increased|decreased|resolved|progressed|removed|repositioned|advanced|retracted|cleared"
+    r"|enlarged|developed)",
+    r"(?:is|are) (?:\w+ly |now )?(?:improv|worsen|increas|decreas|resolv|progress)ing",
+    r"(?:is|are) (?:\w+ly |now )?(?:improved|worsened|resolved)",
     r"(?:improvement|worsening|progression|resolution) (?:of|in)", r"new(?:ly)?", r"no longer",
     r"redemonstrat(?:ed|ion)", r"re-?demonstrat(?:ed|es|ion)", r"(?:as|than) (?:before|previously|prior)",
     r"(?:previously|formerly) (?:seen|noted|described|identified|questioned)", r"since ___", r"from ___",

@@ -20,7 +20,7 @@ def _words(text: str) -> frozenset[str]:
 # Abbreviations, without their last full stop. The first never end a sentence.
 _INSIDE = _words(
     "dr drs mr mrs ms prof st vs e.g i.e eg ie cf ca approx incl excl resp min max med pt pts hx dx tx fx sx rx "
-    "z.b d.h u.a o.g bzw ggf inkl evtl dipl sog vgl m.e p.ex env mme mlle sr sra dra ud p.ej"
+    "www z.b d.h u.a o.g bzw ggf inkl evtl dipl sog vgl m.e p.ex env mme mlle sr sra dra ud p.ej"
 )
 _NUMBERED = _words("no nos nr fig figs vol p pp sec art abb im ser acc tel ext")  # do not end it before a number
 _OFTEN = _words("a.m p.m am pm etc al jr inc ltd usw")  # end it before a capital alone
