@@ -105,13 +105,12 @@ def read_reports(
         rows.append(report_of(body or "", source))
     warnings = []
     if nowhere:
-        heads = " or ".join(source.sections)
-        warnings.append(
-            f"{counted(len(nowhere), 'text')} of {name!r} without {heads} count as absent: {some(nowhere)}."
-        )
+        without = f"{counted(len(nowhere), 'text')} of {name!r} without {' or '.join(source.sections)}"
+        warnings.append(f"{without} {'counts' if len(nowhere) == 1 else 'count'} as absent: {some(nowhere)}.")
     emptied = [keys[row] for row, report in enumerate(rows) if report.total and not report.sentences]
     if emptied:
-        warnings.append(f"{counted(len(emptied), 'text')} of {name!r} with no sentence left: {some(emptied)}.")
+        none = f"{counted(len(emptied), 'text')} of {name!r} with no sentence left"
+        warnings.append(f"{none} {'counts' if len(emptied) == 1 else 'count'} as absent: {some(emptied)}.")
     reports = Reports(rows=rows, keys=keys, bad=bad, warnings=warnings)
     return reports, {text: row for text, row in index.items() if rows[row].sentences or row in bad}
 
