@@ -19,6 +19,7 @@ from mmcl_jax.errors import UserError, check
 from mmcl_jax.training.state.train_state import Arrays, split_model
 from mmcl_jax.views import VIEWS, View
 from mmcl_jax.views.base import Fitted
+from mmcl_jax.views.pixels import has_picture
 from mmcl_jax.views.randomness import plain_keys
 
 CROP_SCALE = (0.6, 1.0)
@@ -30,6 +31,15 @@ ViewValues = dict[ViewSpec, Array]  # by the specs of views of inputs
 Presence = Mapping[str, Bool[Array, "B"]]  # by input: the rows that have it, of inputs that rows may lack
 PRESENT = "present/"  # before the name of such an input, among the arrays of a batch
 IDS = "id"  # the array of the rows' ids, uint32 [B], which views need whose draws are part of the data
+
+
+class ImageCounts(dict[ViewSpec, int]):
+    """The number of images in a row, by view; `exists`, bool `[B, V]` by view, says which of these a row has."""
+
+    def __init__(self) -> None:
+        """Start without a view."""
+        super().__init__()
+        self.exists: dict[ViewSpec, Bool[Array, "B V"]] = {}
 
 
 @jax.tree_util.register_dataclass
@@ -86,7 +96,10 @@ class Encoders:
         parts = []
         for modality, spec in zip(self.modalities, self.views, strict=True):
             pooled = encoded(module, modality, spec, features, **options).pooled.astype(jnp.float32)
-            parts.append(pooled.reshape(-1, _image_count(spec, images), pooled.shape[-1]).mean(axis=1))
+            by_row = pooled.reshape(-1, _image_count(spec, images), pooled.shape[-1])
+            exists = images.exists if isinstance(images, ImageCounts) else {}
+            own = [exists[one] for one in views_of_inputs((spec,)) if one in exists]
+            parts.append(mean_of_images(by_row, own[0] if own else None))
         # Layers record calls with absent rows, to be replayed over slices; here a batch is one call.
         return jnp.concatenate(parts, axis=1), apart(split_model(module)[1])[0]
 
@@ -99,12 +112,13 @@ class Encoders:
 
         The output of a linear head on the mean is the mean of its outputs on the images.
         """
-        views, images = ViewValues(), dict[ViewSpec, int]()
+        views, images = ViewValues(), ImageCounts()
         for spec in views_of_inputs(self.views):
             modality = built(spec).modality
             rows = {name: inputs[name] for name in (modality, IDS) if name in inputs}
             if rows[modality].ndim == image_axes(spec) + 1:
                 count = images[spec] = rows[modality].shape[1]
+                images.exists[spec] = has_picture(rows[modality])
                 rows[modality] = rows[modality].reshape(-1, *rows[modality].shape[2:])
                 if IDS in rows:
                     rows[IDS] = jnp.repeat(rows[IDS], count)
@@ -222,6 +236,15 @@ def _image_count(spec: ViewSpec, images: Mapping[ViewSpec, int] | None) -> int:
     """Return the number of images in a row of a view."""
     counts = [(images or {}).get(one, 1) for one in views_of_inputs((spec,))]
     return images_of_row(dict(spec)["modality"], counts)
+
+
+def mean_of_images(features: Any, exists: Any) -> Any:
+    """Return the mean `[B, ...]` of the features `[B, V, ...]` of the images that rows have: all, or bool `[B, V]`."""
+    if exists is None or features.shape[1] == 1:
+        return features.mean(axis=1)
+    shares = exists.astype(features.dtype)
+    shares = (shares / shares.sum(axis=1, keepdims=True)).reshape(*shares.shape, *[1] * (features.ndim - 2))
+    return (features * shares).sum(axis=1)
 
 
 def images_of_row(modality: str, counts: Collection[int]) -> int:
