@@ -5,6 +5,7 @@ config: `resnet18(shape=(32, 32, 3), rngs=nnx.Rngs(0))(images, train=False).pool
 """
 
 from mmcl_jax.encoders import projectors as projectors
+from mmcl_jax.encoders import propagation as propagation
 from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, ViewSpec
 from mmcl_jax.encoders.cnn import cnn as cnn
 from mmcl_jax.encoders.cnn3d import cnn3d as cnn3d
@@ -29,6 +30,7 @@ from mmcl_jax.encoders.resnet import resnet18 as resnet18
 from mmcl_jax.encoders.resnet import resnet50 as resnet50
 from mmcl_jax.encoders.resnet1d.resnet1d import resnet1d_cbam as resnet1d_cbam
 from mmcl_jax.encoders.text import text_embedding as text_embedding
+from mmcl_jax.encoders.transformers.bert import bert as bert
 from mmcl_jax.encoders.transformers.table_transformer import table_transformer as table_transformer
 from mmcl_jax.encoders.transformers.vit import vit as vit
 from mmcl_jax.encoders.transformers.vit import vit_base as vit_base

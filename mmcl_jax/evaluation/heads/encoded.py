@@ -330,7 +330,7 @@ def simple_spec(config: ConfigDict, modality: str, augment: Literal["flip", "non
         behind = [(name, simple_spec(config, built(part).modality, augment)) for name, part in spec["views"]]
         return tuple((key, tuple(behind) if key == "views" else value) for key, value in spec.items())
     kind = spec["name"].removesuffix("_volume")
-    if kind not in ("augment", "resized"):
+    if kind not in ("augment", "frontal", "resized"):
         check(
             augment == "none" or not image_axes(tuple(spec.items())),
             f"--augment flip: the view {spec['name']!r} of {modality!r} is not one that can be mirrored; use --augment "
@@ -340,9 +340,12 @@ def simple_spec(config: ConfigDict, modality: str, augment: Literal["flip", "non
     kept: dict[str, Any] = {key: spec[key] for key in ("modality", "size", "picture") if key in spec}
     if augment == "none":
         kept["name"] = spec["name"].replace("augment", "resized")
-        return tuple(sorted(kept.items()))
+        return tuple(spec.items()) if kind == "frontal" else tuple(sorted(kept.items()))
     check(kind == spec["name"], f"--augment flip: {modality!r} is a volume; use --augment run or none.")
     off: dict[str, Any] = {"crop_scale": (1.0, 1.0), "jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "flip": 0.5}
+    if kind == "frontal":
+        kept |= {"name": kind, "channels": spec["channels"], "rotation": 0.0, "shift": 0.0, "zoom": (1.0, 1.0)}
+        return tuple(sorted((kept | {key: value for key, value in off.items() if key != "grayscale"}).items()))
     return tuple(sorted((kept | off | {"name": "augment"}).items()))
 
 
@@ -355,7 +358,7 @@ def augmentation_of(config: ConfigDict, *, probability: float, modality: str = "
       UserError: the run does not augment the modality, or `probability` is not in [0, 1].
     """
     for name, spec in config.views.items():
-        if spec.modality == modality and spec.name == "augment":
+        if spec.modality == modality and spec.name in ("augment", "frontal"):
             changed = {**spec, "crop_scale": CROP_SCALE, "probability": probability, "picture": None}
             VIEWS.build(ConfigDict(changed, convert_dict=False), f"config.views.{name}")
             return tuple(sorted(changed.items()))
