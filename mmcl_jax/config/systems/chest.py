@@ -215,9 +215,9 @@ CHEST = dataclasses.replace(
     frontal={"flip": 0.0, "blur_kernel": 7, "blur_sigma": (0.1, 0.75)},
     image_encoder=functools.partial(encoder, "cnn", channels=(32, 64, 128)),
     report_encoder=functools.partial(
-        encoder, "bert", layers=2, width=128, heads=4, hidden=256, positions=128, frozen_layers=None, sentences=16
+        encoder, "bert", layers=2, width=128, heads=4, hidden=256, positions=96, frozen_layers=None, sentences=16
     ),
-    max_tokens=128,
+    max_tokens=96,
     small=True,
     dtype="float32",
     batch_size=32,
