@@ -20,7 +20,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from mmcl_jax.border import AtLeast, Between, shown, typed
 from mmcl_jax.bucket.address import is_address
@@ -29,7 +29,8 @@ from mmcl_jax.data.kinds import LONGEST_NAME
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.prepare.images.falff import check_falff
-from mmcl_jax.prepare.images.files import FILTERS
+from mmcl_jax.prepare.images.files import FILTERS, Stack
+from mmcl_jax.prepare.images.masks.drawn import Drawing
 from mmcl_jax.prepare.reports.remarks import REMARKS
 from mmcl_jax.prepare.reports.sections import FINDINGS
 from mmcl_jax.prepare.reports.sentences import NEWLINES
@@ -51,7 +52,7 @@ _MATRIX = (*_TABLE, "ignore", "names", "keys", "dataset", "dtype", "required", "
 _PICTURE = ("size", "channels", "bits", "resize", "antialias", "intensity", "nan", "max_pixels")
 _FILES = ("folder", "files", "column", *_TABLE)
 _TAKES = {
-    "image": (*_FILES, *_PICTURE, "aspect", "transparent", "stack", "duplicates", "required"),
+    "image": (*_FILES, *_PICTURE, "aspect", "transparent", "equalise", "stack", "duplicates", "required"),
     "volume": (
         *_FILES,
         "size",
@@ -95,7 +96,7 @@ _TAKES = {
     "number": (*_TABLE, "column"),
     "multi-label": (*_TABLE, "column", "between"),
     "numbers": (*_TABLE, "column"),
-    "mask": (*_FILES, "of", "classes", "empty", "max_pixels", "max_voxels"),
+    "mask": (*_FILES, "of", "classes", "empty", "draw", "max_pixels", "max_voxels"),
     "boxes": (*_TABLE, "of", "column", "categories"),
 }
 _PATHS = ("file", "folder", "names", "keys", "vocabulary", "variants", "brain_mask")
@@ -108,13 +109,14 @@ _CHOICES = {
     "channels": (1, 3),
     "aspect": ("stretch", "crop", "pad"),
     "transparent": ("white", "black"),
-    "stack": ("channels", "views"),
+    "stack": get_args(Stack),
     "duplicates": ("quarantine", "keep"),
     "nan": ("refuse", "background"),
     "resize": FILTERS,
     "intensity": ("minmax", "full"),
     "orientation": ("ras", "file"),
     "derive": ("falff",),
+    "draw": get_args(Drawing),
     "dtype": ("float32", "float16", "int8"),
     "newlines": NEWLINES,
     "tokenizer": TOKENIZERS,
@@ -161,6 +163,7 @@ class Source:
       categories: of a class, of an ordinal target (lowest first), or of the class of boxes.
       between: the text between the labels in a cell of a multi-label target.
       classes: the pixel value of every class of a mask; by default every value that occurs is a class.
+      draw: "runs" or "shapes" if the column of a mask holds no file names but masks as text; see `images.masks.drawn`.
       empty: whether a row without a file of the mask has a mask of the first class alone, rather than none.
       sections: headings of the sections that are kept of a text, in this order; true stands for FINDINGS, IMPRESSION.
         A row whose text has none of them has no text. By default the whole text is kept.
@@ -214,6 +217,7 @@ class Source:
     aspect: str | None = None
     transparent: str | None = None
     intensity: str | tuple[float, float] | None = None
+    equalise: bool | None = None
     nan: str | None = None
     max_pixels: int | None = None
     max_voxels: int | None = None
@@ -236,6 +240,7 @@ class Source:
     tokenizer: str = "byte_pairs"
     lowercase: bool | None = None
     show_text: bool = False
+    draw: str = ""
     vocabulary: Path | None = None
     vocabulary_size: int = 8000
     length: int | None = None
@@ -320,7 +325,10 @@ class Source:
         """Raise `UserError` if a key is missing, or two keys contradict each other."""
         kind = self.kind
         check_separator(self.separator, f"{where}: separator")
-        if kind in PICTURES:
+        if self.draw:
+            table = f"{where}: draw needs file and column, the table and its column of masks, and no folder or files."
+            check(self.file is not None and len(self.column) == 1 and not (self.folder or self.files), table)
+        elif kind in PICTURES:
             check(self.folder is not None, f"{where}: name the folder of the files with folder.")
             self._check_files(where)
             single = f"{where}: column must name a single column for a {kind}."
@@ -449,7 +457,7 @@ def _value(name: str, raw: Any, where: str) -> Any:
         texts = typed(tuple[_Text, ...], texts, where)
         check(len(set(texts)) == len(texts), f"{where}: {listed(texts)} contains a text twice.")
         return texts
-    if name in ("required", "antialias", "empty", "lowercase", "show_text"):
+    if name in ("required", "antialias", "equalise", "empty", "lowercase", "show_text"):
         return typed(bool, raw, where)
     if name == "size":
         lengths = typed(tuple[int, ...], [raw] if isinstance(raw, int) else raw, where)
