@@ -14,6 +14,7 @@ from PIL import Image
 
 from mmcl_jax.api.commands.generate import generate
 from mmcl_jax.datasets.chest.mimic import mimic_cxr
+from mmcl_jax.datasets.chest.ms_cxr import ms_cxr
 from mmcl_jax.datasets.chest.sections import findings_and_impression
 from mmcl_jax.errors import UserError
 from mmcl_jax.synthetic.chests.anatomy import SIDES, Chest, Pose, chest_of, pose_of
@@ -128,6 +129,21 @@ def test_the_recipe_of_mimic_reads_it(raw: Path) -> None:
     assert missing == STUDIES - len(table(raw, "chexpert"))
     assert recipe.rows["age"].null_count() == 0
     assert set(recipe.rows["sex"]) == {"F", "M"}
+
+
+def test_phrases_are_those_of_persons_outside_of_training(raw: Path) -> None:
+    recipe = ms_cxr(root=raw / "mimic")
+    assert recipe.rows.height > 10
+    splits = {row["dicom_id"]: row["split"] for row in table(raw, "split")}
+    boxes = {
+        (row["dicom_id"], row["x"], row["y"], row["width"], row["height"])
+        for row in rows_of(raw / "truth" / "findings.csv")
+    }
+    for row in rows_of(raw / "mimic" / "MS_CXR_Local_Alignment_v1.0.0.csv"):
+        assert splits[row["dicom_id"]] != "train"
+        assert (row["dicom_id"], row["x"], row["y"], row["w"], row["h"]) in boxes
+        kind = row["category_name"].lower().replace(" ", "_")
+        assert any(word in row["label_text"].lower() for word in WORDS[kind])
 
 
 def test_boxes_lie_in_the_image_and_on_their_side(raw: Path) -> None:

@@ -8,6 +8,9 @@ import pydicom
 import pytest
 from PIL import Image
 
+from mmcl_jax.datasets.chest.covid_rural import covid_rural
+from mmcl_jax.datasets.chest.rsna import rsna
+from mmcl_jax.datasets.chest.siim import siim
 from mmcl_jax.synthetic.chests.downstream import run_lengths, write_downstream
 
 IMAGES, SIZE = 40, 48
@@ -68,6 +71,18 @@ def test_siim_has_run_lengths_of_the_dark_side(trees: Path) -> None:
         rows_with, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         assert rows_with.mean() < SIZE / 2  # air rises to the apex
         assert columns.max() < 0.65 * SIZE or columns.min() > 0.35 * SIZE  # one lung
+
+
+def test_the_recipes_read_the_trees(trees: Path) -> None:
+    rows = rows_of(trees / "rsna" / "stage_2_train_labels.csv")
+    read = rsna(root=trees / "rsna")
+    assert read.rows.height == IMAGES
+    assert read.rows["positive"].sum() == len({row["patientId"] for row in rows if row["Target"] == "1"})
+    runs = [row[" EncodedPixels"].strip() for row in rows_of(trees / "siim" / "train-rle.csv")]
+    read = siim(root=trees / "siim")
+    assert (read.rows.height, read.rows["positive"].sum()) == (IMAGES, sum(run != "-1" for run in runs))
+    masks = len(list((trees / "covid_rural" / "pngs_masks").iterdir()))
+    assert covid_rural(root=trees / "covid_rural").rows.height == masks
 
 
 def test_run_lengths_are_read_back() -> None:
