@@ -7,6 +7,7 @@ import numpy as np
 from mmcl_jax.data.schema import Column
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.tasks.classes import Class
+from mmcl_jax.tasks.dice import Dice
 from mmcl_jax.tasks.masks import Masks
 from mmcl_jax.tasks.multi_label import MultiLabel
 from mmcl_jax.tasks.number import Number
@@ -16,7 +17,7 @@ from mmcl_jax.tasks.ordinal_logits import OrdinalLogits
 from mmcl_jax.tasks.segmentation import Segmentation
 from mmcl_jax.tasks.task import Task
 
-_ALL = (Class, Ordinal, OrdinalLogits, Number, MultiLabel, Numbers, Segmentation, Masks)
+_ALL = (Class, Ordinal, OrdinalLogits, Number, MultiLabel, Numbers, Segmentation, Masks, Dice)
 TASKS: dict[str, type[Task]] = {task.name: task for task in _ALL}
 
 

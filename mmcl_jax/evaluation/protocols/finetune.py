@@ -29,7 +29,6 @@ from mmcl_jax.evaluation.heads.ensemble import EnsembleHead
 from mmcl_jax.evaluation.heads.feeds import EncodedFeed, EncodedSplit
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.programs import HeadRecipe, Select, Weights, programs_of
-from mmcl_jax.evaluation.heads.unet import UNetHead
 from mmcl_jax.evaluation.protocols.made import Seed, made_of
 from mmcl_jax.evaluation.protocols.probe import all_trained
 from mmcl_jax.evaluation.protocols.tuning import BATCH_SIZE, PATIENCE
@@ -83,6 +82,7 @@ class FinetuneSettings:
       ensemble: whether the head is the mean of a head on each modality (see `EnsembleHead`); it is returned as the
         linear head that it amounts to.
       cycle: how the rates move within `max_epochs`; then no training ends earlier. None for constant rates.
+      head: of masks, one of `made.DENSE`; None for a U-Net.
       optimizer: "adam" or "radam".
       balanced: whether every class is drawn as often.
       normalisation: of frozen encoders: "frozen" running statistics, or statistics that "adapt" (see `Tuning`).
@@ -108,6 +108,7 @@ class FinetuneSettings:
     frozen_epochs: int = 0
     frozen_rate: float = 1e-3
     ensemble: bool = False
+    head: str | None = None
     cycle: OneCycle | None = None
     optimizer: Optimizer = "adam"
     balanced: bool = False
@@ -132,7 +133,7 @@ class FinetuneSettings:
 
     @property
     def dense(self) -> bool:
-        """Whether masks are predicted, by a U-Net."""
+        """Whether the task is dense, so that a head reads maps."""
         return is_dense(self.task)
 
     @property
@@ -155,11 +156,10 @@ def finetune(
     The head is a linear layer on the pooled features of the encoders, which are concatenated (Hager et al., CVPR 2023,
     section 4.2; the defaults are those of their released code). It is trained by Adam at a constant rate, or with a
     `cycle`, by default without weight decay, on the loss of the task; targets that are numbers are standardised by the
-    training rows. The head of masks is a `UNet` on the maps of an image encoder, which is trained with
-    the encoder or, if that is frozen, alone. Training images are augmented with probability 0.8, as in pretraining but
-    with crops of 0.6 to 1 of the area, and only resized otherwise; table rows are not augmented, nor are validation and
-    test. The outputs of a row with
-    several images are averaged.
+    training rows. The head of masks is a `UNet` on the maps of an image encoder, or a linear layer on its last map
+    (`settings.head`), which is trained with the encoder or, if that is frozen, alone. Training images are augmented
+    with probability 0.8, as in pretraining but with crops of 0.6 to 1 of the area, and only resized otherwise; table
+    rows are not augmented, nor are validation and test. The outputs of a row with several images are averaged.
 
     If frozen, only the head is trained, and the encoders use their running statistics and do not change. All seeds and
     rates share every encoded batch, and no head depends on another. If not frozen, every seed and rate is a training of
@@ -272,7 +272,7 @@ def finetune(
 
 def outputs_of(trained: Trained, split: EncodedSplit, encoder: FeatureEncoder) -> np.ndarray:
     """Return the outputs of a trained head on a split, with the encoder that was trained with it or else `encoder`."""
-    if not isinstance(trained.head, UNetHead):
+    if not split.dense:
         return trained.outputs(split.features(trained.encoder, encoder))
     heads = jax.tree.map(lambda x: x[None, None], trained.params)
     return np.asarray(split.outputs(Weights(heads=heads, encoder=trained.encoder)))

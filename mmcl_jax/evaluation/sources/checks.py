@@ -86,20 +86,29 @@ def check_ensemble(input: str, protocols: Sequence[str]) -> None:
         )
 
 
-def check_dense(data: LabelledStore, input: str, protocols: Sequence[str]) -> None:
-    """Raise `UserError` if a protocol does not fit a label, or a mask is to be predicted from several inputs."""
+def check_dense(data: LabelledStore, input: str, protocols: Sequence[str], head: str | None = None) -> None:
+    """Raise `UserError` if a protocol or a head does not fit a label, or a mask is to be predicted from many inputs."""
     mask, modalities = data.task.label, modalities_of(input)
     if not is_dense(data.task):
         check(
             "unet" not in protocols,
             f"--protocol unet: the label {mask!r} is no mask; use --protocol probe, augmented_probe or finetune.",
         )
+        check(head is None, f"--head {head}: the label {mask!r} is no mask; leave the option out.")
         return
     for protocol in protocols:
         check(
             protocol in ("probe", "finetune", "unet"),
             f"--protocol {protocol}: the label {mask!r} is a mask, which a linear head on frozen feature maps or a "
             "U-Net predicts; use --protocol probe, unet or finetune.",
+        )
+        check(
+            (protocol, head) != ("probe", "unet"),
+            "--head unet: the head of --protocol probe is linear; use --protocol unet for a U-Net on a frozen encoder.",
+        )
+        check(
+            (protocol, head) != ("unet", "linear_segmentation"),
+            "--head linear_segmentation: --protocol unet trains a U-Net; use --protocol probe for a linear head.",
         )
     check(len(modalities) == 1, f"--input {input}: the mask {mask!r} is predicted from one image; name one input.")
 

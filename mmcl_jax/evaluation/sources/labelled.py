@@ -10,7 +10,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.masks import masks_of, read_masks, read_several_masks
-from mmcl_jax.tasks import Masks, Task, task_of
+from mmcl_jax.tasks import Dice, Masks, Task, task_of
 
 _REMEDY = "predict another --label, or prepare the store again with other splits"
 
@@ -55,16 +55,17 @@ class LabelledStore:
             the same value of it.
         """
         masks = masks_of(store.schema)
-        if label is not None and label in masks and task != "masks":
-            sentence = f"--task {task}: the label {label!r} is a mask; choose --task segmentation or --task masks."
+        if label is not None and label in masks and task not in ("masks", "dice"):
+            sentence = f"--task {task}: the label {label!r} is a mask; choose --task segmentation, masks or dice."
             check(task in (None, "segmentation"), sentence)
             return cls(store, *read_masks(store, label, fold), (), fold)
         parts = [] if label is None else [label] if label in masks else label.split("+")
         if parts and set(parts) <= set(masks):
-            check(task in (None, "masks"), f"--task {task}: the labels {label!r} are masks: --task masks.")
+            sentence = f"--task {task}: the labels {label!r} are masks: choose --task masks or dice."
+            check(task in (None, "masks", "dice"), sentence)
             twice = next((name for name in parts if parts.count(name) > 1), None)
             check(twice is None, f"--label {label}: {twice!r} is named twice; name it once.")
-            return cls(store, *read_several_masks(store, parts, fold), (), fold)
+            return cls(store, *read_several_masks(store, parts, fold, Dice if task == "dice" else Masks), (), fold)
         entry, columns = _columns(store, label)
         indices = [store.schema.entries[entry].columns.index(column) for column in columns]
         single = len(columns) == 1
