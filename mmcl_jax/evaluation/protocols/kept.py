@@ -30,6 +30,7 @@ from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, beside
 from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
+from mmcl_jax.evaluation.heads.yolo import YoloHead
 from mmcl_jax.evaluation.protocols.finetune import most_images
 from mmcl_jax.evaluation.protocols.made import DENSE, dense_encoders_of, encoders_of
 from mmcl_jax.evaluation.results.file import OfSource, identity
@@ -98,7 +99,8 @@ class HeadOfSource:
           rows: by input, rows in the form that the encoders read (`Source.rows`; tables are encoded).
 
         Returns:
-          `[N, outputs]`; for a mask `[N, H, W, classes]`.
+          `[N, outputs]`; for a mask `[N, H, W, classes]`; for boxes the logits of cells, of which `trained.task.found`
+          makes boxes in pixels of the stored image.
 
         Raises:
           UserError: an input is missing, or the run's weights are not finite.
@@ -136,7 +138,7 @@ class HeadOfSource:
         return in_blocks(encode, rows, mesh, block=max(1, BLOCK // most_images(rows, encoders)))
 
     def _decoded(self, rows: Mapping[str, Any]) -> np.ndarray:
-        """Return the outputs `[N, H, W, outputs]` of a dense head by the encoder and decoder that were kept with it."""
+        """Return the outputs `[N, ..., outputs]` of a dense head by the encoder and decoder that were kept with it."""
         assert self.trained.encoder is not None
         encoders, _ = _trained_encoders(self.source, self.trained.reads, self.trained.head)
         mesh = block_mesh()
@@ -240,7 +242,7 @@ def load_head(directory: Path, run: Run | None = None) -> KeptHead:
         task: Task = _part(TASKS, raw["task"], "task")
         head: LinearHead = _part(HEADS, raw["head"], "head")
         reads = raw["reads"]
-        tuned = of["protocol"] != "probe"
+        tuned = of["protocol"] != "probe" or isinstance(head, YoloHead)
         if run is None:
             path = local(raw["run"]) if is_address(raw["run"]) else (directory / raw["run"]).resolve()
             check(Run.exists(path), f"The run {path} of the head {directory} is missing; pass the run to load_head.")
@@ -268,7 +270,7 @@ def load_head(directory: Path, run: Run | None = None) -> KeptHead:
             reached=math.nan if raw["reached"] is None else raw["reached"],
         )
         shape = trained.params["kernel"].shape
-        if len(shape) != 2 or shape[1] != task.outputs or trained.params["bias"].shape != shape[1:]:
+        if len(shape) != 2 or shape[1] != task.outputs or trained.params["bias"].shape != head.bias_shape(task.outputs):
             raise ValueError(f"its weights {shape} are not those of {task.outputs} outputs")
         standard = Standard(arrays.pop("standard/mean"), arrays.pop("standard/scale")) if not tuned else None
         if arrays:

@@ -20,13 +20,16 @@ from mmcl_jax.evaluation.heads.ensemble import EnsembleHead
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.maps import MapEncoders
 from mmcl_jax.evaluation.heads.unet import UNetEncoders, UNetHead
-from mmcl_jax.tasks import Task
+from mmcl_jax.evaluation.heads.yolo import YoloEncoders, YoloHead, frame_of
+from mmcl_jax.tasks import Detection, Task
+from mmcl_jax.tasks.detection.anchors import Anchors, scales_of
 
 Seed = tuple[int, int]
 # The heads of dense tasks, with the encoders that give their features.
-DENSE: dict[str, tuple[type[LinearSegmentation], type[MapEncoders]]] = {
+DENSE: dict[str, tuple[type[LinearHead], type[MapEncoders]]] = {
     "linear_segmentation": (LinearSegmentation, MapEncoders),
     "unet": (UNetHead, UNetEncoders),
+    "yolo": (YoloHead, YoloEncoders),
 }
 
 
@@ -37,6 +40,8 @@ class Settings(Protocol):
     def task(self) -> Task: ...
     @property
     def head(self) -> str | None: ...
+    @property
+    def anchors(self) -> Anchors: ...
     @property
     def modalities(self) -> tuple[str, ...]: ...
     @property
@@ -61,6 +66,7 @@ class Made:
       encoders: that compute the features.
       module: from the seed of a head to the encoders, with a decoder for masks.
       head: its kind.
+      task: that it predicts; that of a detector knows its grids and anchors.
       features: the number of features that the head reads.
       group_size: rows that batch normalisation normalises together in training; None for all of a slice.
     """
@@ -68,6 +74,7 @@ class Made:
     encoders: Encoders
     module: Callable[[Seed], nnx.Dict]
     head: LinearHead
+    task: Task
     features: int
     group_size: int | None
 
@@ -80,21 +87,34 @@ def made_of(model: Model, config: ConfigDict, settings: Settings, train: Example
         options = {"augment": settings.augment, "augment_probability": settings.augment_probability}
         encoders, module = encoders_of(model, config, settings.modalities, **options)  # type: ignore[arg-type]
         widths = tuple(model.encoders[modality].out_features for modality in settings.modalities)
-        head = EnsembleHead(widths=widths) if settings.ensemble else LinearHead()
-        return Made(encoders=encoders, module=lambda _: module, head=head, features=sum(widths), group_size=group_size)
+        linear = EnsembleHead(widths=widths) if settings.ensemble else LinearHead()
+        return Made(
+            encoders=encoders,
+            module=lambda _: module,
+            head=linear,
+            task=settings.task,
+            features=sum(widths),
+            group_size=group_size,
+        )
     (modality,) = settings.modalities
     shape = train.inputs[modality].shape[1:]
-    name = settings.head or "unet"
-    kind, _ = DENSE[name]
-    size = (int(train.targets.shape[1]), int(train.targets.shape[2]))
+    task = settings.task
+    name = "yolo" if isinstance(task, Detection) else settings.head or "unet"
 
     def seeded(seed: Seed) -> nnx.Dict:
         return dense_encoders_of(name, model, config, modality, shape, rngs=nnx.Rngs(seed_word((*seed, 1))))[1]
 
     dense, module = dense_encoders_of(name, model, config, modality, shape, rngs=nnx.Rngs(0))
-    features = module[dense.decoder or modality]
-    width = features.out_features if dense.decoder else features.out_local_features
-    return Made(encoders=dense, module=seeded, head=kind(size=size), features=width, group_size=group_size)
+    decoder = module[dense.decoder or modality]
+    if isinstance(task, Detection):
+        head: LinearHead = YoloHead(grids=decoder.grids, widths=decoder.widths)
+        scales = scales_of(frame_of(dense.views[0], shape, modality), decoder.grids, settings.anchors)
+        task = dataclasses.replace(task, scales=scales)
+    else:
+        kind = LinearSegmentation if name == "linear_segmentation" else UNetHead
+        head = kind(size=(int(train.targets.shape[1]), int(train.targets.shape[2])))
+    width = decoder.out_features if dense.decoder else decoder.out_local_features
+    return Made(encoders=dense, module=seeded, head=head, task=task, features=width, group_size=group_size)
 
 
 def _ungrouped(model: Model) -> Model:
@@ -145,7 +165,9 @@ def dense_encoders_of(
       UserError: the modality is no single image of a row, or its encoder lacks the maps that the head reads.
     """
     alone = tuple(inputs_of(config.views, modality)) == (modality,) and len(shape) == 3
-    check(alone, f"--input {modality}: masks are predicted from one image of a row, which {modality!r} is not.")
+    check(
+        alone, f"--input {modality}: masks and boxes are predicted from one image of a row, which {modality!r} is not."
+    )
     spec, (_, kind) = simple_spec(config, modality, "none"), DENSE[name]
     rows, keys = (
         jax.ShapeDtypeStruct((1, *shape), jnp.uint8),

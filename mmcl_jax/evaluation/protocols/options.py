@@ -137,8 +137,9 @@ class EvaluationOptions:
         changed = [name for name in self.tuning.changed if name not in of_probe]
         names = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
         check(
-            not names or any(name in TUNING for name in self.protocols),
-            f"{names}: {' and '.join(self.protocols)} has no such setting; leave it out, or add --protocol finetune.",
+            not names or self.tuning.head == "yolo" or any(name in TUNING for name in self.protocols),
+            f"{names}: {' and '.join(self.protocols)} has no such setting; leave it out, or add --protocol finetune "
+            "(or, for boxes, --head yolo).",
         )
         check(
             not self.tuning.frozen_epochs or self.schedule == "constant",

@@ -173,7 +173,7 @@ def test_disc_and_atrophy_are_learnt_by_a_u_net_and_kept(run: Run, tmp_path: Pat
         encoder = {name: np.asarray(value) for name, value in paths(head.trained.encoder.params["image"]).items()}
         changed = [name for name, value in encoder.items() if not np.array_equal(value, before[name])]
         assert (len(changed) > 0) == (head.score.protocol == "finetune")
-        with pytest.raises(UserError, match="predicts masks; mmcl embed writes what a whole row"):
+        with pytest.raises(UserError, match="predicts masks or boxes; mmcl embed writes what a whole row"):
             mj.embed(run, store=store, split="test", head=folder, out=tmp_path / "masks.parquet")
         with pytest.raises(UserError, match=r"--head: this head is a U-Net for 'disc\+atrophy', which is not exported"):
             mj.export(run, head=folder, out=tmp_path / "release")
