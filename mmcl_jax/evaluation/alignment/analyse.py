@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl_jax.data.schema import SPLITS
+from mmcl_jax.data.schema import SPLITS, Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders.fusions import needed_inputs
 from mmcl_jax.errors import check, check_name
@@ -151,7 +151,7 @@ def analyse(run: Run, store: Store, settings: Analysing) -> Analysis:
 
 
 def _rows(source: Source, store: Store, pairing: Pairing, settings: Analysing) -> tuple[np.ndarray, int]:
-    """Return the indices of the rows that have both sides, or of those that are drawn, and how many rows lack a side."""
+    """Return the indices of the rows that have both sides, at most as many as asked for, and how many lack a side."""
     run, split = source.run, settings.split
     fold = run.inputs.fold
     having = np.ones(len(store.rows_of(split, fold)), bool)
@@ -176,7 +176,7 @@ def _rows(source: Source, store: Store, pairing: Pairing, settings: Analysing) -
 
 def _by_prompts(
     source: Source, store: Store, pairing: Pairing, image: Side, prompts: Sequence[tuple[str, str, str]],
-    columns: Sequence[object], split: str, at: np.ndarray, rows: Rows,
+    columns: Sequence[Column], split: str, at: np.ndarray, rows: Rows,
 ) -> Iterator[Score]:  # fmt: skip
     texts = [text for _, *pair in prompts for text in pair]
     report = encode_side(source, pairing, pairing.report, rows_of(source.run, pairing.report, texts, "--prompts"))
@@ -193,7 +193,7 @@ def _by_prompts(
     values = np.asarray(store.read(split, [entry], fold=source.run.inputs.fold)[entry][at], np.float64)
     every = list(store.schema.entries[entry].columns)
     targets: Mapping[str, np.ndarray] = {
-        label: values[:, every.index(column)] for (label, *_), column in zip(prompts, columns, strict=True)
+        label: values.T[every.index(column)] for (label, *_), column in zip(prompts, columns, strict=True)
     }
     pairs = {label: (two[0], two[1]) for (label, *_), two in zip(prompts, vectors, strict=True)}
     yield from prompts_of(unit_length(np.asarray(image.projected, np.float64)), pairs, targets, rows)
@@ -206,8 +206,8 @@ def _notes(lacking: int, pairing: Pairing, split: str) -> list[str]:
         notes.append(f"{counted(lacking, 'row')} of {split} without {names} {_take(lacking)} no part.")
     if len(pairing.modalities) == 2 and not pairing.term:
         notes.append(
-            "No term of the objective aligns regions with sentences, so there is no alignment error; sentences point by "
-            "the cosine alone."
+            "No term of the objective aligns regions with sentences, so there is no alignment error, and sentences "
+            "point by the cosine alone."
         )
     return notes
 

@@ -1,6 +1,6 @@
 """What the alignment of a local term reads for each region and each sentence, and with which weights."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,16 +39,12 @@ def attend(source: Source, pairing: Pairing, image: Side, report: Side) -> Atten
     graphdef, arrays = nnx.split(align)
 
     @jax.jit
-    def both(arrays: nnx.State, x: jax.Array, y: jax.Array, x_mask: jax.Array, y_mask: jax.Array) -> Attended:
+    def both(arrays: Any, x: jax.Array, y: jax.Array, x_mask: jax.Array, y_mask: jax.Array) -> tuple[jax.Array, ...]:
         align = nnx.merge(graphdef, arrays)
         x_keys, y_keys = align.key(x), align.key(y)
         scores = jnp.einsum("bkd,bmd->bkm", x_keys, y_keys) / jnp.sqrt(jnp.float32(x_keys.shape[2]))
-        return Attended(
-            image=align(x, y, y_mask),
-            report=align(y, x, x_mask),
-            over_sentences=_weights(scores, y_mask),
-            over_regions=_weights(scores.swapaxes(1, 2), x_mask),
-        )
+        weights = _weights(scores, y_mask), _weights(scores.swapaxes(1, 2), x_mask)
+        return align(x, y, y_mask), align(y, x, x_mask), *weights
 
     parts = []
     with jax.default_matmul_precision("highest"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +80,8 @@ def locate(
     report = encode_side(source, pairing, pairing.report, texts)
     check_common(source, image, report, option)
     grid = (image.grid[0], image.grid[1])
-    image_of, phrase_of = {pair: index for index, pair in enumerate(at)}, dict(zip(phrases, range(len(phrases))))
+    image_of = {pair: index for index, pair in enumerate(at)}
+    phrase_of = {phrase: index for index, phrase in enumerate(phrases)}
     kept, image_at, text_at, members = [], [], [], []
     for query in queries:
         index = image_of[query.row, query.picture]
@@ -172,7 +174,7 @@ def plain_pictures(source: Source, modality: str, rows: Mapping[str, np.ndarray]
       rows: single images, as `sides.taken_rows` returns them.
     """
     view = built(plain_spec(source.run.config, modality))
-    fitted = source.run.inputs.fitted.get(modality, {})
+    fitted: Any = source.run.inputs.fitted.get(modality, {})
 
     @jax.jit
     def plain(values: jax.Array, ids: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -170,7 +170,7 @@ def agreement_of(image: Side, report: Side, attended: Attended | None, rows: Row
         for top in TOPS:
             hits = np.where(side.mask, ranking <= top, False).sum(axis=1) / np.where(count > 0, count, np.nan)
             chance = np.minimum(top / np.maximum(count, 1), 1)
-            named = {"part": "retrieval", "of": f"{of}, within a row", "measure": f"top-{top}"}
+            named: dict[str, Any] = {"part": "retrieval", "of": f"{of}, within a row", "measure": f"top-{top}"}
             yield from rows.estimates(hits, chance, **named)
 
 
@@ -180,7 +180,7 @@ def attention_of(sides: Sequence[Side], attended: Attended | None, rows: Rows) -
         if side.weight is not None and side.mask is not None:
             values = np.where(side.mask.any(axis=1), entropy(side.weight), np.nan)
             most = np.log(np.maximum(side.mask.sum(axis=1), 1))
-            named = {"part": "attention", "of": f"{side.modality} pooling", "measure": "entropy"}
+            named: dict[str, Any] = {"part": "attention", "of": f"{side.modality} pooling", "measure": "entropy"}
             yield from rows.estimates(values, most, **named)
     if attended is None or len(sides) < 2:
         return

@@ -167,7 +167,7 @@ def _program(graphdef: Any, modality: str, spec: ViewSpec, pooled_key: str, loca
 
 
 def _sentences(encoder: Any, view: jax.Array, count: int) -> jax.Array:
-    """Return the sentence `[B, L]` of each local feature: its index in an encoder of sentences, or that of its token."""
+    """Return the sentence `[B, L]` of each local feature: its index in an encoder of sentences, or its token's."""
     if hasattr(encoder, "sentences"):
         return jnp.broadcast_to(jnp.arange(count), (len(view), count))
     if count == view.shape[1]:

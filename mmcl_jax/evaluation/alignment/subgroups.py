@@ -1,6 +1,7 @@
 """The subgroups of rows, such as sexes, ranges of age, views and devices, that scores are told apart by."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,7 +50,7 @@ def subgroups_of(store: Store, names: Sequence[str], split: str, rows: np.ndarra
     """
     at = {
         column.name: (entry, index)
-        for entry, spec in reversed(store.schema.entries.items())
+        for entry, spec in reversed(list(store.schema.entries.items()))
         if spec.kind == "table"
         for index, column in enumerate(spec.columns)
     }
@@ -80,6 +81,6 @@ def _of_number(name: str, values: np.ndarray) -> Subgroups:
     if len(known) == 0:
         return Subgroups(name, (), np.full(len(values), -1))
     edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)))
-    names = [f"{number(low)} to {number(high)}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    names = [f"{number(low)} to {number(high)}" for low, high in itertools.pairwise(edges)]
     codes = np.searchsorted(edges[1:-1], np.nan_to_num(values), side="right")
     return Subgroups(name, tuple(names) or (number(edges[0]),), np.where(np.isnan(values), -1, codes))

@@ -45,7 +45,7 @@ class Truth:
     """The queries about rows of a split, and the numbers of rows of the table that are not used.
 
     Attributes:
-      queries: one for each image, finding and sentence or phrase; its boxes are those of all rows of the table about it.
+      queries: one for each image, finding, and sentence or phrase, with the boxes of all rows of the table about it.
       elsewhere: rows of the table whose key is not among the rows that are read.
       lost: boxes that lie in a part of the image that cropping cut off.
     """
