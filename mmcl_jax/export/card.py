@@ -14,6 +14,7 @@ from mmcl_jax import __version__
 from mmcl_jax.border import to_json
 from mmcl_jax.encoders import ENCODERS, PROJECTORS, parse_key, view_specs
 from mmcl_jax.encoders.fusions import inputs_of, parts_of_views
+from mmcl_jax.encoders.pooling import AttentionPool
 from mmcl_jax.evaluation.results.file import read_entries
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.export.formats import Written
@@ -88,6 +89,9 @@ def encoder_card(release: Release, modality: str) -> dict[str, Any]:
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(split_model(encoder)[0])),
         "dtype": config.dtype,
     }
+    if isinstance(encoder.attention_pool, AttentionPool):
+        pool = encoder.attention_pool
+        card["pooling"] = {"name": "attention", "heads": pool.attention.heads, "mean": pool.mean}
     views = view_specs(config, release.run.inputs.specs)
     if modality in views:
         view = views[modality]

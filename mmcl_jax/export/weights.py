@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from mmcl_jax.encoders.pooling import POOL
 from mmcl_jax.encoders.resnet import ResNet
 from mmcl_jax.encoders.torch_names import to_torch, torchvision_name
 from mmcl_jax.errors import check
@@ -103,7 +104,8 @@ def _usage(release: Release) -> str:
 def _torchvision(release: Release, name: str, folder: Path) -> Written:
     encoder = release.model.encoders[name]
     file = re.sub(r"[^\w.-]", "_", name) + ".torchvision.safetensors"
-    save(folder / file, to_torch(*split_model(encoder), name=torchvision_name))
+    tower = ({part: leaves for part, leaves in tree.items() if part != POOL} for tree in split_model(encoder))
+    save(folder / file, to_torch(*tower, name=torchvision_name))
     spec = release.run.config.encoders[name]
     differs = [f"a width of {spec.width:g}"] if spec.width != 1 else []
     differs += ["a 3x3 stem without pooling"] if spec.stem == "cifar" else []

@@ -11,6 +11,7 @@ from mmcl_jax.views.drawn import vector_noise as vector_noise
 from mmcl_jax.views.image import augment as augment
 from mmcl_jax.views.image import resized as resized
 from mmcl_jax.views.mask import mask as mask
+from mmcl_jax.views.report import report as report
 from mmcl_jax.views.table import rows as rows
 from mmcl_jax.views.table import scarf as scarf
 from mmcl_jax.views.text import tokens as tokens

@@ -203,7 +203,8 @@ def view_shape(view: View, spec: InputSpec) -> tuple[int, ...]:
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
     scale = jax.ShapeDtypeStruct(spec.shape, jnp.float32)
     tokens, unknown = jax.ShapeDtypeStruct(spec.widths, bool), jax.ShapeDtypeStruct((), jnp.int32)
-    fitted = {"mean": scale, "std": scale, "tokens": tokens, "unknown": unknown}
+    special = jax.ShapeDtypeStruct((2 if spec.special_tokens else 0,), jnp.int32)
+    fitted = {"mean": scale, "std": scale, "tokens": tokens, "unknown": unknown, "special_tokens": special}
     if spec.kind == "volume":
         fitted["landmarks"] = jax.ShapeDtypeStruct((spec.shape[-1], len(PERCENTILES)), jnp.float32)
         fitted["mask"] = jax.ShapeDtypeStruct(spec.shape[-4:-1], bool)

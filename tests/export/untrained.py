@@ -76,6 +76,7 @@ def everything(store: Store) -> ConfigDict:
     config.inputs = {name: input() for name in ("image", "right", "scan", "table", "pgs", "snps", "report")}
     config.inputs.patches = input(of="image")
     config.inputs.square, config.inputs.cube = input(of="image"), input(of="scan")
+    config.inputs.words, config.inputs.zones = input(of="report"), input(of="right")
     config.inputs.table.missing = "token"
     config.inputs.snps.missing, config.inputs.snps.scale = "mode", "none"
     config.inputs.columns = input(of="table", missing="indicator")
@@ -93,6 +94,8 @@ def everything(store: Store) -> ConfigDict:
         "pgs": view("vector", modality="pgs"),
         "snps": view("vector_scarf", modality="snps"),
         "report": view("tokens", modality="report"),
+        "words": view("tokens", modality="words"),
+        "zones": view("resized", modality="zones"),
         "mixed": view("fused", modality="mixed", of=("image.local", "table")),
         "mixed_rows": view("fused", modality="mixed", of=("image.local", "table_rows")),
         "table_rows": view("rows"),
@@ -115,6 +118,8 @@ def everything(store: Store) -> ConfigDict:
         "pgs": encoder("vector_mlp", hidden=16, features=16),
         "snps": encoder("genetics_mlp", hidden=8, layers=2),
         "report": encoder("text_embedding", features=6),
+        "words": encoder("text_embedding", features=6, pooling="attention", pooling_heads=2, pooling_mean="length"),
+        "zones": encoder("cnn", channels=(4, 8), pooling="attention", pooling_heads=4),
         "mixed": encoder("concat_mlp", hidden=8, features=8),
         "attended": encoder("cross_attention", width=8, heads=2, blocks=2, form="symmetric"),
         "looked": encoder("cross_attention", width=16, heads=2, blocks=1, pool="first"),

@@ -9,15 +9,51 @@ from mmcl_jax.data.kinds.kind import Kind, chunks, first_true_row
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.errors import check
 
-UNKNOWN = "[UNK]"
+UNKNOWN, FIRST, LAST = "[UNK]", "[CLS]", "[SEP]"
+SPECIAL = ("[PAD]", UNKNOWN, FIRST, LAST, "[MASK]")  # in the order of BERT's vocabularies
+_BEGINS = "\u2581"  # what begins a word, in SentencePiece's way to write pieces
+_CONTINUES = "##"  # what continues a word, in BERT's
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenCounts:
-    """The mask `[V]` of tokens that occur in training rows, and the token `unknown` that replaces all others."""
+    """What the training rows and the vocabulary tell of tokens.
+
+    Attributes:
+      tokens: the mask `[V]` of tokens that occur in training rows.
+      unknown: the token that replaces all others.
+      special_tokens: the tokens `[CLS]` and `[SEP]`, int32 `[2]`; `[0]` if the vocabulary lacks one of them.
+    """
 
     tokens: np.ndarray
     unknown: int
+    special_tokens: np.ndarray
+
+
+def special_tokens(vocabulary: Sequence[str]) -> np.ndarray:
+    """Return the numbers of `[CLS]` and `[SEP]`, int32 `[2]`; `[0]` if the vocabulary lacks one of them."""
+    numbers = {token: number for number, token in enumerate(vocabulary)}
+    both = FIRST in numbers and LAST in numbers
+    return np.array([numbers[FIRST], numbers[LAST]] if both else [], np.int32)
+
+
+def sentences(tokens: np.ndarray, vocabulary: Sequence[str]) -> list[str]:
+    """Return the sentences of one text as words, from its tokens `[T, 2]` and the vocabulary.
+
+    The words are those that the tokenizer made: without what it removes, such as capitals, and with `[UNK]` for what
+    the vocabulary does not have. Special tokens, whose sentence is -1, are in no sentence.
+
+    Example:
+      >>> sentences(np.array([[3, 0], [4, 0], [3, 1], [-1, -1]]), ("[UNK]", "[CLS]", "[SEP]", "heart", "##s"))
+      ['hearts', 'heart']
+    """
+    spaced = any(piece.startswith(_BEGINS) for piece in vocabulary)
+    found: dict[int, list[str]] = {}
+    for token, sentence in np.asarray(tokens):
+        if token >= 0 and sentence >= 0:
+            found.setdefault(int(sentence), []).append(vocabulary[token])
+    texts = ("".join(pieces) if spaced else " ".join(pieces).replace(f" {_CONTINUES}", "") for pieces in found.values())
+    return [text.replace(_BEGINS, " ").strip() for text in texts]
 
 
 class TextKind(Kind):
@@ -68,7 +104,7 @@ class TextKind(Kind):
         for part in chunks(rows):
             tokens = part[..., 0]
             counts += np.bincount(tokens[tokens >= 0], minlength=len(names))
-        return TokenCounts(counts > 0, list(names).index(UNKNOWN))
+        return TokenCounts(counts > 0, list(names).index(UNKNOWN), special_tokens(names))
 
     def encode(self, rows: np.ndarray, fitted: TokenCounts) -> np.ndarray:
         """Return the rows with `[UNK]` in place of every token that no training row has."""

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.border import AtLeast, Open, read_written
 from mmcl_jax.encoders import Model
+from mmcl_jax.encoders.pooling import POOL
 from mmcl_jax.encoders.resnet import ResNet
 from mmcl_jax.encoders.transformers.vit import VisionTransformer
 from mmcl_jax.encoders.weights.tower import Family, NameMap, digest, read_tower
@@ -75,7 +76,7 @@ def initial_weights(config: ConfigDict, graphdef: nnx.GraphDef, arrays: tuple[Ar
         encoder = model.encoders[name]
         loaded = read_tower(
             Path(part.weights),
-            *split_model(encoder),
+            *({part: leaves for part, leaves in tree.items() if part != POOL} for tree in split_model(encoder)),
             key=key,
             family=family_of(encoder),
             grid=encoder.grid if isinstance(encoder, VisionTransformer) else (0, 0),
