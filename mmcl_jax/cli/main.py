@@ -77,6 +77,8 @@ EXAMPLES = {
         "mmcl explain --run runs/ads --method ablation,loss --groups groups.json",
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --method guided_grad_cam",
+        "mmcl explain --run runs/chest --method sentences --show-text",
+        'mmcl explain --run runs/chest --text "left pleural effusion"',
     ),
     "similarity": (
         "mmcl similarity --run runs/ads --layer pooled,projection --out similarity/ads",

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -41,10 +40,8 @@ def attend(source: Source, pairing: Pairing, image: Side, report: Side) -> Atten
     @jax.jit
     def both(arrays: Any, x: jax.Array, y: jax.Array, x_mask: jax.Array, y_mask: jax.Array) -> tuple[jax.Array, ...]:
         align = nnx.merge(graphdef, arrays)
-        x_keys, y_keys = align.key(x), align.key(y)
-        scores = jnp.einsum("bkd,bmd->bkm", x_keys, y_keys) / jnp.sqrt(jnp.float32(x_keys.shape[2]))
-        weights = _weights(scores, y_mask), _weights(scores.swapaxes(1, 2), x_mask)
-        return align(x, y, y_mask), align(y, x, x_mask), *weights
+        read = align(x, y, x_mask, y_mask, train=False), align(y, x, y_mask, x_mask, train=False)
+        return *read, align.attention(x, y, y_mask), align.attention(y, x, x_mask)
 
     parts = []
     with jax.default_matmul_precision("highest"):
@@ -53,9 +50,3 @@ def attend(source: Source, pairing: Pairing, image: Side, report: Side) -> Atten
             batch = [padded(one[start : start + BLOCK], BLOCK) for one in arguments]  # type: ignore[index]
             parts.append(jax.device_get(both(arrays, *batch)))
     return Attended(*(np.concatenate(of)[: len(image.pooled)] for of in zip(*parts, strict=True)))
-
-
-def _weights(scores: jax.Array, mask: jax.Array) -> jax.Array:
-    """Return the softmax over the last axis inside the mask; 0 for a row with an empty mask."""
-    nonempty = mask.any(axis=1)[:, None, None]
-    return jnp.where(nonempty, jax.nn.softmax(scores, axis=2, where=mask[:, None] | ~nonempty), 0)

@@ -12,7 +12,8 @@ from mmcl_jax.page.inline import picture, png
 from mmcl_jax.page.lines import Line, line_chart
 from mmcl_jax.report.sections.map import in_two_dimensions
 
-_SIDE, _MARGIN, _RADIUS, _ARM = 480.0, 12.0, 3.0, 3.6
+_SIDE, _MARGIN, _RADIUS = 480.0, 12.0, 3.0
+_ARM, _LONG = 3.6, 7.2  # of a cross
 
 ALIGNMENT_STYLE = """
 .cross { stroke-width: 1.5px; fill: none; }
@@ -72,9 +73,7 @@ def two_kinds(heading: str, dots: np.ndarray, crosses: np.ndarray, of: Sequence[
         if index < len(dots):
             marks.append(element("circle", cx=float(x), cy=float(y), r=_RADIUS, class_=f"dot s{colour}"))
         else:
-            path = (
-                f"M{x - _ARM:.1f} {y - _ARM:.1f}l{2 * _ARM:g} {2 * _ARM:g}m0 {-2 * _ARM:g}l{-2 * _ARM:g} {2 * _ARM:g}"
-            )
+            path = f"M{x - _ARM:.1f} {y - _ARM:.1f}l{_LONG:g} {_LONG:g}m0 {-_LONG:g}l{-_LONG:g} {_LONG:g}"
             marks.append(element("path", d=path, class_=f"cross l{colour}"))
     return element(
         "figure",
