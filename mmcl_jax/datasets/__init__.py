@@ -10,6 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.datasets.cardiac.recipe import cardiac
+from mmcl_jax.datasets.chest.mimic import mimic_cxr
 from mmcl_jax.datasets.dvm.recipe import dvm
 from mmcl_jax.datasets.fundus.downstream import aptos, palm, rfmid
 from mmcl_jax.datasets.fundus.recipe import fundus
@@ -42,6 +43,7 @@ RECIPES.register("oasis")(oasis)
 RECIPES.register("two_view_mnist")(two_view_mnist)
 RECIPES.register("fashion_mnist")(fashion_mnist)
 RECIPES.register("mnist_svhn")(mnist_svhn)
+RECIPES.register("mimic_cxr")(mimic_cxr)
 
 
 def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe | Made:

@@ -15,7 +15,7 @@ from mmcl_jax.bucket.border import local
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.readings import DECIMALS, THOUSANDS
 from mmcl_jax.errors import UserError, check, check_name
-from mmcl_jax.prepare.images.files import FILTERS, Fit
+from mmcl_jax.prepare.images.files import FILTERS, Fit, Stack
 from mmcl_jax.prepare.images.levels import Intensity, Nan
 from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.limits import Limits
@@ -64,7 +64,7 @@ class Request:
     table: Path | pl.DataFrame | None = None
     images: Path | ImageArrays | None = None
     image_column: tuple[str, ...] = ()
-    stack: Literal["channels", "views"] = "channels"
+    stack: Stack = "channels"
     like: Path | None = None
     schema: Declaration = dataclasses.field(default_factory=Declaration)
     label: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from mmcl_jax.border import AtLeast, Between, shown, typed
 from mmcl_jax.bucket.address import is_address
@@ -29,7 +29,7 @@ from mmcl_jax.data.kinds import LONGEST_NAME
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.prepare.images.falff import check_falff
-from mmcl_jax.prepare.images.files import FILTERS
+from mmcl_jax.prepare.images.files import FILTERS, Stack
 from mmcl_jax.text import called, listed
 
 INPUTS = ("image", "volume", "table", "vector", "text", "genotypes", "scores", "burdens")
@@ -91,7 +91,7 @@ _CHOICES = {
     "channels": (1, 3),
     "aspect": ("stretch", "crop", "pad"),
     "transparent": ("white", "black"),
-    "stack": ("channels", "views"),
+    "stack": get_args(Stack),
     "duplicates": ("quarantine", "keep"),
     "nan": ("refuse", "background"),
     "resize": FILTERS,

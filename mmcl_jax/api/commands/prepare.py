@@ -60,7 +60,7 @@ def prepare(
     image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     bits: Literal[8, 16] = _DEFAULT.bits,
-    stack: Literal["channels", "views"] = _DEFAULT.stack,
+    stack: Literal["channels", "views", "varying"] = _DEFAULT.stack,
     resize: str = _DEFAULT.resize,
     antialias: bool = _DEFAULT.antialias,
     aspect: Literal["stretch", "crop", "pad"] = _DEFAULT.aspect,
@@ -127,7 +127,8 @@ def prepare(
       image_size: a side, or (height, width), to store; by default as the images are.
       channels: 1 or 3; by default as the images are.
       bits: 16 keeps deep pixels without loss.
-      stack: whether several image columns become channels of one image, or views.
+      stack: whether several image columns become channels of one image, or views; with "varying" views an empty cell is
+        no image, and a row may have fewer than others.
       resize: the filter.
       antialias: whether shrinking averages over what it leaves out.
       aspect: what is done where the aspect ratio differs.

@@ -77,8 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_argument("--bits", type=int, choices=[8, 16], help="16 stores pixels of 16 bits without loss")
     images.add_argument(
         "--stack",
-        choices=["channels", "views"],
-        help="store several image columns as channels of one image, or as separate views",
+        choices=["channels", "views", "varying"],
+        help="store several image columns as channels of one image, or as separate views, of which a row may "
+        "have fewer than others (varying), where its cells are empty",
     )
     images.add_argument("--resize", choices=FILTERS, help="filter for resizing")
     images.add_argument(

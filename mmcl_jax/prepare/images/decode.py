@@ -24,7 +24,7 @@ from mmcl_jax.data.engines.engine import Engine, Processes
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import reserve
 from mmcl_jax.prepare.images.falff import Falff
-from mmcl_jax.prepare.images.files import Fit, Reader, locate, read_image
+from mmcl_jax.prepare.images.files import Fit, Reader, Stack, locate, read_image
 from mmcl_jax.prepare.images.levels import to_uint8
 from mmcl_jax.prepare.images.masks import read_mask
 from mmcl_jax.prepare.images.memory import ImageArrays
@@ -65,7 +65,8 @@ class DecodeJob:
       shape: (height, width, channels) of one image, (depth, height, width, channels) of a volume.
       dtype: the stored type: "uint8", "uint16" or, for volumes only, "float16".
       values: the pixel values of the classes of a mask, in order; () for any values.
-      stack: whether several images of a row become "channels" of one image, or "views" along a leading axis.
+      stack: whether several images of a row become "channels" of one image, or "views" along a leading axis. Of
+        "varying" views, whose number differs by row, each is decoded as a row of its own.
       same_size: whether every file must already have the size of `shape`.
       fit: how images are fitted to `shape`.
       read: the function that reads a file, in place of the readers of this package.
@@ -79,7 +80,7 @@ class DecodeJob:
     kind: Literal["image", "volume", "mask"] = "image"
     dtype: str = "uint8"
     values: tuple[int, ...] = ()
-    stack: Literal["channels", "views"] = "channels"
+    stack: Stack = "channels"
     same_size: bool = False
     fit: Fit = dataclasses.field(default_factory=Fit)
     read: Reader | None = None
@@ -90,7 +91,7 @@ class DecodeJob:
 
     def stored(self, images: int) -> tuple[int, ...]:
         """Return the stored shape of a row with this number of images."""
-        if images > 1 and self.stack == "views":
+        if images > 1 and self.stack != "channels":
             return images, *self.shape
         return *self.shape[:-1], self.shape[-1] * images
 

@@ -21,6 +21,8 @@ from mmcl_jax.text import words_of
 
 Reader = Callable[[Path], np.ndarray]  # raises `UserError`
 Shape = tuple[int, int, int]
+# What several images of a row become; of "varying" views, a row may have fewer than others.
+Stack = Literal["channels", "views", "varying"]
 
 _MODES = {1: "L", 3: "RGB"}
 _FILTERS = {

@@ -35,7 +35,8 @@ class Pixels:
 
     Attributes:
       source: the entry.
-      rows: indices of the rows whose images were decoded, in the order of the pixels.
+      rows: indices of the rows whose images were decoded, in the order of the pixels; an index occurs several times if
+        the row has several of varying images.
       decoded: the report of decoding, by index in `rows`.
       entry: its declaration in the schema.
       files: how many files were read.
@@ -62,8 +63,12 @@ class Pixels:
             dtype=self.entry.dtype,
         )  # fmt: skip
 
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """Return for each of these rows the number of its images, if the number varies."""
+        return np.searchsorted(self.rows, rows, side="right") - np.searchsorted(self.rows, rows)
+
     def at(self, rows: np.ndarray) -> np.ndarray:
-        """Return for each of these rows its index among the pixels, or -1 if it has no image."""
+        """Return for each of these rows its (first) index among the pixels, or -1 if it has no image."""
         indices = np.minimum(np.searchsorted(self.rows, rows), max(0, len(self.rows) - 1))
         decoded = self.rows[indices] == rows if len(self.rows) else np.zeros(len(rows), bool)
         return np.where(decoded & ~np.isin(rows, self.bad_rows), indices, -1)
@@ -110,6 +115,10 @@ def decode_rows(
     to_decode = np.array([row for row in left if source.empty or all(source.names[row])], int)
     check(len(to_decode) > 0, f"{rows.source} has no row left with {source.what} to read.")
     names = [source.names[row] for row in to_decode]
+    varying = source.stack == "varying" and source.kind != "mask"
+    if varying:  # every image is decoded as a row of its own
+        to_decode = np.repeat(to_decode, [len(row) for row in names])
+        names = [(name,) for row in names for name in row]
     job = _job(source, request, names, of)
     folder = partial / "flat" if source.name == "image" else partial / ".decoding" / source.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +162,7 @@ def decode_rows(
         dtype=job.dtype,
         role="target" if job.kind == "mask" else "input",
         of=source.of,
-        pictures=per_row if job.stack == "views" else 1,
+        pictures=_most(source, to_decode) if varying else per_row if job.stack == "views" else 1,
         fit=fit,
         affine=job.space.grid.affine if job.space.grid else (),
     )
@@ -167,6 +176,12 @@ def decode_rows(
         thumbs=folder / "thumb.npy",
         bad_rows=np.flatnonzero(rows.lacking(quarantine, source.name)),
     )
+
+
+def _most(source: ImageSource, rows: np.ndarray) -> int:
+    """Return the largest number of images of a row, or that of the store that new rows are to be like."""
+    most = int(np.unique(rows, return_counts=True)[1].max())
+    return most if source.earlier is None else max(most, source.earlier.pictures)
 
 
 def _job(source: ImageSource, request: Request, names: list[tuple[str, ...]], of: Pixels | None) -> DecodeJob:
@@ -288,6 +303,8 @@ def _quarantine_duplicates(
     usable = [index for index in range(len(indices)) if index not in decoded.bad]
     for index, first in same_pixels(decoded.sums, images, usable).items():
         row, other = indices[index], indices[first]
+        if row == other:
+            continue
         rows.leave_out(
             row,
             quarantine,
