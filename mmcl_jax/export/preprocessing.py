@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
 
     Every kind has `kind`, `view` (its name) and the `shape` of one stored row, or of one image where rows have several
     `images`. An image or volume has its `dtype`, the number to `divide_by` and the `size` that it is resized to, or, of
-    the view `scan`, of its window in the middle; its key `scan` has the steps before. A table has its columns with
+    the view `scan`, of its window in the middle; its key `scan` has the steps before. Of the view `frontal` an image has
+    the pixels that `pad` it on both sides of its axes, and the `channels` that a grey image is repeated to. A table has its columns with
     their fitted statistics. A vector may have a file with the `names` of its features, and genotypes with the
     `variants`: chromosome, position, id, the counted allele and the other one.
     """
@@ -55,6 +57,7 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
             "images": images,
             "divide_by": _DIVIDE_BY[spec.dtype],
             "size": size,
+            **padding_of(spec.shape[-len(size) - 1 :], view),
             **({"scan": _steps(view), "resize": _WINDOW} if dict(view)["name"] == "scan" else {"resize": _RESIZE}),
             "fit": entry.fit if entry is not None else "",
             "prepared": _prepared(release),
@@ -64,6 +67,14 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
         policies = {"missing": encoding.missing, "outside": encoding.outside}
         return {**card, **policies, "missing_words": run.declaration.missing, "columns": table_columns(encoding)}
     return {**card, **{key: path.name for key, path in _features(release, name).items()}}
+
+
+def padding_of(shape: Sequence[int], view: ViewSpec) -> dict[str, Any]:
+    """Return how the view `frontal` pads an image `[H, W, C]` to a square; {} for other views."""
+    options = dict(view)
+    if options["name"] != "frontal":
+        return {}
+    return {"pad": [(max(shape[:2]) - side) // 2 for side in shape[:2]], "channels": options["channels"] or shape[2]}
 
 
 def write_features(release: Release, folder: Path) -> list[Written]:

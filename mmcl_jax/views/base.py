@@ -13,11 +13,14 @@ from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.data.kinds.intensity import PERCENTILES, IntensityFit
 from mmcl_jax.errors import check
 from mmcl_jax.registry import Registry
+from mmcl_jax.views.pixels import drawn_pictures
 from mmcl_jax.views.randomness import example_keys, plain_keys
 
 VIEWS = Registry("view")
 
 # Arrays fitted on the training rows of one input (`Inputs.fitted`), and the rows "population" `[N, ...]` to draw from.
+# Where rows have several pictures, it also has `pictures` `[B]`, the number of each row, and `picture` `[B]`, an index
+# drawn for each row that all views of the input share.
 Fitted = Mapping[str, Array]
 
 
@@ -147,7 +150,8 @@ def apply_views(
 
     Args:
       views: by name; the name is also the view's random stream.
-      batch: `id` uint32 [B], one array per modality, and `present/MODALITY` bool [B] of modalities that rows may lack.
+      batch: `id` uint32 [B], one array per modality, `present/MODALITY` bool [B] of modalities that rows may lack, and
+        `pictures/MODALITY` int32 [B], the number of pictures of each row, of modalities with several.
       seed: of the experiment.
       step: of training; every step draws other views. The plain form of a `drawn` view depends on neither.
       fitted: the fitted arrays, by modality.
@@ -162,8 +166,12 @@ def apply_views(
         keys = example_keys(seed, step, name, batch["id"], batch.get("occurrence"))
         if view.drawn and (plain or (validation and view.validated is None)):
             keys = plain_keys(view.modality, batch["id"])
+        own, counts = fitted.get(view.modality, {}), batch.get(f"pictures/{view.modality}")
+        if counts is not None:
+            shared = example_keys(seed, step, f"{view.modality}/picture", batch["id"], batch.get("occurrence"))
+            own = {**own, "pictures": counts, "picture": drawn_pictures(shared, counts)}
         with jax.named_scope(f"view.{name}"):
-            result = transform(batch[view.modality], keys, fitted.get(view.modality, {}))
+            result = transform(batch[view.modality], keys, own)
         present = batch.get(f"present/{view.modality}")
         if present is not None:
             fill = 0 if jnp.issubdtype(result.values.dtype, jnp.floating) else -1

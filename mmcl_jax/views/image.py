@@ -149,8 +149,7 @@ def augment(
         return values, geometry[:2]
 
     def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-        del fitted
-        values, geometry = jax.vmap(transform)(keys, select_picture(images, keys, picture, axes=2))
+        values, geometry = jax.vmap(transform)(keys, select_picture(images, keys, picture, axes=2, fitted=fitted))
         return Viewed(values, geometry=geometry)
 
     return View(modality=modality, takes="image", apply=view, plain=_resized(size, picture))
@@ -158,8 +157,7 @@ def augment(
 
 def _resized(size: Size, picture: Picture) -> Apply:
     def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-        del fitted
-        images = select_picture(images, keys, picture, axes=2)
+        images = select_picture(images, keys, picture, axes=2, fitted=fitted)
         stored = images.shape[1], images.shape[2]
         target = size or stored
         origin, extent = jnp.zeros(2), jnp.array(stored, jnp.float32)

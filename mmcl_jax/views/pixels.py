@@ -1,14 +1,24 @@
 """Helpers of the image and volume views: the choice among several pictures of a row, and pixels as floats."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, Shaped
+from jaxtyping import Array, Float, Int, Key, Shaped
 
 _PICK = 0x71C  # a random stream that no step of a view uses
 _FULL = {"uint8": 255, "uint16": 65535}
 
 
-def select_picture(rows: Shaped[Array, "B ..."], keys: Key[Array, "B"], picture: int | None, *, axes: int) -> Array:
+def select_picture(
+    rows: Shaped[Array, "B ..."],
+    keys: Key[Array, "B"],
+    picture: int | None,
+    *,
+    axes: int,
+    fitted: Mapping[str, Array] | None = None,
+    same: bool = False,
+) -> Array:
     """Return one picture per row, `[B, *space, C]`, of rows that may have several, `[B, V, *space, C]`.
 
     Args:
@@ -16,6 +26,9 @@ def select_picture(rows: Shaped[Array, "B ..."], keys: Key[Array, "B"], picture:
       keys: a random key per row.
       picture: index of the picture to use; None draws an index for every row.
       axes: number of spatial axes: 2 for images, 3 for volumes.
+      fitted: may have `pictures` `[B]`, the number of pictures of each row, V if it is missing, and `picture` `[B]`,
+        a draw for each row that all views of the input share.
+      same: whether an index is drawn for all views of the input together, where they have `picture` in common.
 
     Raises:
       ValueError: the rows have no picture of this index.
@@ -23,15 +36,26 @@ def select_picture(rows: Shaped[Array, "B ..."], keys: Key[Array, "B"], picture:
     if rows.ndim == axes + 2:
         require(picture in (None, 0), f"picture is {picture}, and rows have one picture; give 0 or None")
         return rows
-    pictures = rows.shape[1]
+    pictures, known = rows.shape[1], fitted or {}
     if picture is None:
-        draw = jax.vmap(lambda key: jax.random.randint(jax.random.fold_in(key, _PICK), (), 0, pictures))
-        return jax.vmap(lambda row, index: row[index])(rows, draw(keys))
+        index = (
+            known["picture"] if same and "picture" in known else drawn_pictures(keys, known.get("pictures", pictures))
+        )
+        return jax.vmap(lambda row, index: row[index])(rows, index)
     require(
         0 <= picture < pictures,
         f"picture is {picture}, and rows have {pictures} pictures; give an index below {pictures}, or None",
     )
     return rows[:, picture]
+
+
+def drawn_pictures(keys: Key[Array, "B"], counts: Int[Array, "B"] | int) -> Int[Array, "B"]:
+    """Return the index of a picture for each row, below the row's number of pictures."""
+
+    def draw(key: Key[Array, ""], count: Int[Array, ""]) -> Int[Array, ""]:
+        return jax.random.randint(jax.random.fold_in(key, _PICK), (), 0, count)
+
+    return jax.vmap(draw)(keys, jnp.broadcast_to(jnp.asarray(counts, jnp.int32), keys.shape))
 
 
 def to_unit(pixels: Shaped[Array, "..."]) -> Float[Array, "..."]:

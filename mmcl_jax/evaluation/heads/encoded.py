@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
@@ -29,6 +30,7 @@ ViewSpec = tuple[tuple[str, Any], ...]
 ViewValues = dict[ViewSpec, Array]  # by the specs of views of inputs
 Presence = Mapping[str, Bool[Array, "B"]]  # by input: the rows that have it, of inputs that rows may lack
 PRESENT = "present/"  # before the name of such an input, among the arrays of a batch
+PICTURES = "pictures/"  # before the name of an input whose rows may have several images: the number [B] of each row
 IDS = "id"  # the array of the rows' ids, uint32 [B], which views need whose draws are part of the data
 
 
@@ -71,13 +73,15 @@ class Encoders:
         hold: bool = False,
         images: dict[ViewSpec, int] | None = None,
         present: Presence | None = None,
+        pictures: Mapping[str, Array] | None = None,
     ) -> tuple[Float[Array, "B D"], Arrays]:
         """Return the concatenated pooled features of all modalities, float32, and the running statistics after them.
 
         With `hold`, encoders use their running statistics in training too, and do not change them.
 
-        If a view has several `images` per row, one after the other, the features are the mean over them. `present` says
-        which rows have the inputs that rows may lack.
+        If a view has several `images` per row, one after the other, the features are the mean over them, or, of an
+        input in `pictures`, over the first so many of a row. `present` says which rows have the inputs that rows may
+        lack.
         """
         train = train and not hold
         module = nnx.merge(self.graphdef, encoder.params, encoder.statistics)
@@ -86,7 +90,8 @@ class Encoders:
         parts = []
         for modality, spec in zip(self.modalities, self.views, strict=True):
             pooled = encoded(module, modality, spec, features, **options).pooled.astype(jnp.float32)
-            parts.append(pooled.reshape(-1, _image_count(spec, images), pooled.shape[-1]).mean(axis=1))
+            by_row = pooled.reshape(-1, _image_count(spec, images), pooled.shape[-1])
+            parts.append(mean_of_images(by_row, _pictures(spec, pictures)))
         # Layers record calls with absent rows, to be replayed over slices; here a batch is one call.
         return jnp.concatenate(parts, axis=1), apart(split_model(module)[1])[0]
 
@@ -109,7 +114,8 @@ class Encoders:
                 if IDS in rows:
                     rows[IDS] = jnp.repeat(rows[IDS], count)
             views |= plain_values((spec,), rows, encoder.fitted)
-        return self.pooled(encoder, views, train=False, images=images, present=presence(inputs))[0]
+        options: dict[str, Any] = {"images": images, "present": presence(inputs), "pictures": pictures_in(inputs)}
+        return self.pooled(encoder, views, train=False, **options)[0]
 
 
 def training_values(
@@ -120,7 +126,9 @@ def training_values(
     for spec in views_of_inputs(specs):
         view = built(spec)
         apply = view.apply if image_axes(spec) else view.plain
-        views[spec] = apply(inputs[view.modality], keys, fitted.get(view.modality, {})).values
+        own, counts = fitted.get(view.modality, {}), inputs.get(PICTURES + view.modality)
+        own = own if counts is None else {**own, "pictures": counts}
+        views[spec] = apply(inputs[view.modality], keys, own).values
     return views
 
 
@@ -162,9 +170,28 @@ def presence(rows: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(PRESENT): mask for name, mask in rows.items() if name.startswith(PRESENT)}
 
 
+def pictures_in(rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, by input, the number of images of each row, of the inputs of which the rows say so (`pictures/NAME`)."""
+    return {name.removeprefix(PICTURES): counts for name, counts in rows.items() if name.startswith(PICTURES)}
+
+
+def mean_of_images(values: Any, counts: Any | None) -> Any:
+    """Return the means `[N, ...]` over the images of each row of `[N, V, ...]`, or over its first `counts` `[N]`."""
+    if counts is None:
+        return values.mean(axis=1)
+    numbers = jnp if isinstance(values, jax.Array) else np
+    counts = numbers.asarray(counts).reshape(-1, *(1,) * (values.ndim - 1))
+    at = numbers.arange(values.shape[1]).reshape(1, -1, *(1,) * (values.ndim - 2))
+    return numbers.where(at < counts, values, 0).sum(axis=1) / counts[:, 0].astype(values.dtype)
+
+
 def beside(rows: Mapping[str, Any], inputs: Collection[str]) -> dict[str, Any]:
-    """Return what goes with these inputs of rows, where it is given: `present/NAME`, and the ids of the rows."""
-    return {name: rows[name] for name in (*map(PRESENT.__add__, inputs), IDS) if name in rows}
+    """Return what goes with these inputs of rows, where it is given.
+
+    That is `present/NAME` of these inputs, `pictures/NAME` of all inputs, and the ids of the rows.
+    """
+    counted = [name for name in rows if name.startswith(PICTURES)]
+    return {name: rows[name] for name in (*map(PRESENT.__add__, inputs), *counted, IDS) if name in rows}
 
 
 def features_of(
@@ -222,6 +249,12 @@ def _image_count(spec: ViewSpec, images: Mapping[ViewSpec, int] | None) -> int:
     """Return the number of images in a row of a view."""
     counts = [(images or {}).get(one, 1) for one in views_of_inputs((spec,))]
     return images_of_row(dict(spec)["modality"], counts)
+
+
+def _pictures(spec: ViewSpec, pictures: Mapping[str, Array] | None) -> Array | None:
+    """Return the number of images of each row of a view, if its input says so."""
+    counts = [(pictures or {}).get(built(one).modality) for one in views_of_inputs((spec,))]
+    return next((known for known in counts if known is not None), None)
 
 
 def images_of_row(modality: str, counts: Collection[int]) -> int:
@@ -307,7 +340,7 @@ def simple_spec(config: ConfigDict, modality: str, augment: Literal["flip", "non
         behind = [(name, simple_spec(config, built(part).modality, augment)) for name, part in spec["views"]]
         return tuple((key, tuple(behind) if key == "views" else value) for key, value in spec.items())
     kind = spec["name"].removesuffix("_volume")
-    if kind not in ("augment", "resized"):
+    if kind not in ("augment", "frontal", "resized"):
         check(
             augment == "none" or not image_axes(tuple(spec.items())),
             f"--augment flip: the view {spec['name']!r} of {modality!r} is not one that can be mirrored; use --augment "
@@ -317,9 +350,12 @@ def simple_spec(config: ConfigDict, modality: str, augment: Literal["flip", "non
     kept: dict[str, Any] = {key: spec[key] for key in ("modality", "size", "picture") if key in spec}
     if augment == "none":
         kept["name"] = spec["name"].replace("augment", "resized")
-        return tuple(sorted(kept.items()))
+        return tuple(spec.items()) if kind == "frontal" else tuple(sorted(kept.items()))
     check(kind == spec["name"], f"--augment flip: {modality!r} is a volume; use --augment run or none.")
     off: dict[str, Any] = {"crop_scale": (1.0, 1.0), "jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "flip": 0.5}
+    if kind == "frontal":
+        kept |= {"name": kind, "channels": spec["channels"], "rotation": 0.0, "shift": 0.0, "zoom": (1.0, 1.0)}
+        return tuple(sorted((kept | {key: value for key, value in off.items() if key != "grayscale"}).items()))
     return tuple(sorted((kept | off | {"name": "augment"}).items()))
 
 
@@ -332,7 +368,7 @@ def augmentation_of(config: ConfigDict, *, probability: float, modality: str = "
       UserError: the run does not augment the modality, or `probability` is not in [0, 1].
     """
     for name, spec in config.views.items():
-        if spec.modality == modality and spec.name == "augment":
+        if spec.modality == modality and spec.name in ("augment", "frontal"):
             changed = {**spec, "crop_scale": CROP_SCALE, "probability": probability, "picture": None}
             VIEWS.build(ConfigDict(changed, convert_dict=False), f"config.views.{name}")
             return tuple(sorted(changed.items()))
