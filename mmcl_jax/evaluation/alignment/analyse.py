@@ -116,8 +116,11 @@ def analyse(run: Run, store: Store, settings: Analysing) -> Analysis:
     truth: Truth | None = None
     if settings.truth is not None:
         entry = run.inputs.including([pairing.image]).specs[pairing.image].of
-        truth = read_truth(settings.truth, store, entry, [keys[row] for row in at])
-    notes = [*_notes(lacking, pairing, settings.split), *_of_truth(truth)]
+        counts = store.read(settings.split, [entry], fold=fold)[entry].counts
+        truth = read_truth(
+            settings.truth, store, entry, [keys[row] for row in at], None if counts is None else counts[at]
+        )
+    notes = [*_notes(lacking, pairing, settings.split), *(truth.notes if truth else ())]
     with Bar("alignment", 4) as bar:
         taken = {name: taken_rows(source, store, settings.split, name, at) for name in pairing.modalities}
         sides = [encode_side(source, pairing, name, taken[name]) for name in pairing.modalities]
@@ -209,17 +212,6 @@ def _notes(lacking: int, pairing: Pairing, split: str) -> list[str]:
             "No term of the objective aligns regions with sentences, so there is no alignment error, and sentences "
             "point by the cosine alone."
         )
-    return notes
-
-
-def _of_truth(truth: Truth | None) -> list[str]:
-    if truth is None:
-        return []
-    notes = []
-    if truth.elsewhere:
-        notes.append(f"{counted(truth.elsewhere, 'box', 'boxes')} of the truth lie in other rows.")
-    if truth.lost:
-        notes.append(f"{counted(truth.lost, 'box', 'boxes')} of the truth lie in parts of images that were cut off.")
     return notes
 
 
