@@ -98,7 +98,7 @@ def test_a_table_that_lacks_columns(tmp_path: Path, content: str, sentence: str)
     (tmp_path / "t.csv").write_text(content)
     with pytest.raises(UserError, match=sentence):
         read_truth(tmp_path / "t.csv", store(), "image", ["a"])
-    with pytest.raises(UserError, match="none.csv"):
+    with pytest.raises(UserError, match=r"none\.csv"):
         read_truth(tmp_path / "none.csv", store(), "image", ["a"])
 
 
