@@ -135,6 +135,8 @@ def everything(store: Store) -> ConfigDict:
         "right": projector("identity"),
         "square": projector("latent_mlp", hidden=8, out=4),
         "cube.local": projector("local_shortcut", hidden=8, out=4),
+        "words": projector("lovt_mlp", hidden=8, out=4, normalise="none"),
+        "zones.local": projector("lovt_mlp", hidden=8, out=4),
     }
     config.objective = (term("clip", between=("image", "table")),)
     return config
