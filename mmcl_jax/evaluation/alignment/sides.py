@@ -78,25 +78,14 @@ def encode_side(source: Source, pairing: Pairing, modality: str, rows: Mapping[s
     kind = source.spec(modality).kind
     program = _program(graphdef, modality, spec, keys.pooled, keys.local, kind == "text")
     fitted = {modality: dict(run.inputs.fitted.get(modality, {}))}
-    features, projections = _in_blocks(lambda batch: program(arrays, fitted, batch), rows)
-    every = jax.tree.leaves((features, projections))
+    grid, found = _in_blocks(lambda batch: program(arrays, fitted, batch), rows)
     check(
-        all(np.isfinite(array).all() for array in every),
+        all(np.isfinite(array).all() for array in found.values()),
         f"The embeddings that {run.directory} gives for the {modality} are not finite; name another --checkpoint.",
     )
-    mask = features.mask
-    if mask is None and features.local is not None:
-        mask = np.ones(features.local.shape[:2], bool)
-    return Side(
-        modality=modality,
-        kind=kind,
-        grid=features.grid or (),
-        pooled=features.pooled,
-        local=features.local,
-        mask=mask,
-        weight=features.weight,
-        **projections,
-    )
+    if "local" in found:
+        found.setdefault("mask", np.ones(found["local"].shape[:2], bool))
+    return Side(modality=modality, kind=kind, grid=grid, **found)
 
 
 def taken_rows(
@@ -122,19 +111,24 @@ def taken_rows(
     return rows
 
 
-def _in_blocks(compute: Callable[[dict[str, np.ndarray]], Any], rows: Mapping[str, Any]) -> Any:
-    """Return the tree of arrays `[N, ...]` that a program computes in blocks of one shape, as float32 and bool."""
+def _in_blocks(
+    compute: Callable[[dict[str, np.ndarray]], tuple[Features, dict[str, jax.Array]]], rows: Mapping[str, Any]
+) -> tuple[tuple[int, ...], dict[str, np.ndarray]]:
+    """Return the grid of the local features, and the arrays `[N, ...]` of a program, computed in blocks of one shape."""
     count = len(next(iter(rows.values())))
-    parts: list[Any] = []
-    running = deque[Any]()
+    parts: list[dict[str, np.ndarray]] = []
+    running = deque[dict[str, jax.Array]]()
     with jax.default_matmul_precision("highest"):
         for start in range(0, count, BLOCK):
-            batch = {name: padded(values[start : start + BLOCK], BLOCK) for name, values in rows.items()}
-            running.append(compute(batch))
+            features, projections = compute(
+                {name: padded(values[start : start + BLOCK], BLOCK) for name, values in rows.items()}
+            )
+            own = {name: getattr(features, name) for name in ("pooled", "local", "mask", "weight")}
+            running.append({name: values for name, values in {**own, **projections}.items() if values is not None})
             if len(running) > _AHEAD:
                 parts.append(jax.device_get(running.popleft()))
         parts += map(jax.device_get, running)
-    return jax.tree.map(lambda *arrays: np.concatenate(arrays)[:count], *parts)
+    return features.grid or (), {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
 
 
 @functools.lru_cache(maxsize=16)

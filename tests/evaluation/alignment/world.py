@@ -70,7 +70,7 @@ def begun(folder: Path, store: Store, *, aligned: bool = True, pooled: bool = Tr
     names = ("image", "report", *(("image.local", "report.local") if aligned else ()))
     config.projectors = {name: projector("identity") for name in names}
     terms = [term("clip", between=("image", "report"))]
-    terms += [term("local_alignment", between=("image.local", "report.local"), norm="none")] if aligned else []
+    terms += [term("local_alignment", between=("image.local", "report.local"), normalise="none")] if aligned else []
     config.objective = tuple(terms)
     config.optimizer, config.schedule = optimizer("adam_l2"), schedule("warmup_cosine", warmup_epochs=0)
     return Run.begin(folder, config, store, Inputs.fit(config.inputs, store))
