@@ -114,7 +114,7 @@ def taken_rows(
 def _in_blocks(
     compute: Callable[[dict[str, np.ndarray]], tuple[Features, dict[str, jax.Array]]], rows: Mapping[str, Any]
 ) -> tuple[tuple[int, ...], dict[str, np.ndarray]]:
-    """Return the grid of the local features, and the arrays `[N, ...]` of a program, computed in blocks of one shape."""
+    """Return the grid of the local features, and the arrays `[N, ...]` of a program, run in blocks of one shape."""
     count = len(next(iter(rows.values())))
     parts: list[dict[str, np.ndarray]] = []
     running = deque[dict[str, jax.Array]]()
