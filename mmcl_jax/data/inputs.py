@@ -294,8 +294,7 @@ def input_arrays(
     """Return the arrays of all rows of a split, by their names in a batch.
 
     `id` uint32 [N]; `group` int32 [N] where the store has groups; an array per input; `present/NAME` bool [N] for each
-    optional input; `pictures/NAME` int32 [N], the number of images of a row, at least 1, for each input whose rows may
-    have several; `target/LABEL` [N]: int32 class codes, -1 for none and for a class that is not in the fold's
+    optional input; `target/LABEL` [N]: int32 class codes, -1 for none and for a class that is not in the fold's
     training rows, or float32 numbers, NaN for none. Images,
     volumes, texts and vectors are as they are stored; tables are encoded, float32 [N, F], a large one when it is
     indexed (see `encoded_rows`). Inputs that are `shared` have the same array.
@@ -333,8 +332,6 @@ def input_arrays(
             arrays[name] = arrays[first[name]]
         elif spec.kind == "vector" and spec.missing == "refuse":
             arrays[name] = CompleteRows(entry, name)
-        if (counts := getattr(entry, "counts", None)) is not None:
-            arrays[f"pictures/{name}"] = np.maximum(counts, 1).astype(np.int32)
         if spec.optional:
             arrays[f"present/{name}"] = np.ones(len(entry), bool) if entry.present is None else entry.present
     for name in targets:

@@ -33,10 +33,10 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
 
     Every kind has `kind`, `view` (its name) and the `shape` of one stored row, or of one image where rows have several
     `images`. An image or volume has its `dtype`, the number to `divide_by` and the `size` that it is resized to, or, of
-    the view `scan`, of its window in the middle; its key `scan` has the steps before. Of the view `frontal` an image has
-    the pixels that `pad` it on both sides of its axes, and the `channels` that a grey image is repeated to. A table has its columns with
-    their fitted statistics. A vector may have a file with the `names` of its features, and genotypes with the
-    `variants`: chromosome, position, id, the counted allele and the other one.
+    the view `scan`, of its window in the middle; its key `scan` has the steps before. An image of the view `frontal`
+    has the pixels that `pad` it on both sides of its axes, and the `channels` that a grey image is repeated to. A table
+    has its columns with their fitted statistics. A vector may have a file with the `names` of its features, and
+    genotypes with the `variants`: chromosome, position, id, the counted allele and the other one.
     """
     run = release.run
     spec, view = run.inputs.specs[name], plain_spec(run.config, name)

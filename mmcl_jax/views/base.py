@@ -13,14 +13,12 @@ from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.data.kinds.intensity import PERCENTILES, IntensityFit
 from mmcl_jax.errors import check
 from mmcl_jax.registry import Registry
-from mmcl_jax.views.pixels import drawn_pictures
 from mmcl_jax.views.randomness import example_keys, plain_keys
 
 VIEWS = Registry("view")
 
 # Arrays fitted on the training rows of one input (`Inputs.fitted`), and the rows "population" `[N, ...]` to draw from.
-# Where rows have several pictures, it also has `pictures` `[B]`, the number of each row, and `picture` `[B]`, an index
-# drawn for each row that all views of the input share.
+# Where rows have several pictures, it also has `picture_keys` `[B]`, a random key for each row that all views share.
 Fitted = Mapping[str, Array]
 
 
@@ -124,6 +122,7 @@ class View:
 
 
 # The numbers of axes of a batch, by kind; rows may have several images or volumes. Users' own kinds are not checked.
+_PICTURES = ("image", "volume")
 _AXES = {"image": (4, 5), "volume": (5, 6), "table": (2,), "vector": (2,), "text": (3,)}
 
 
@@ -150,8 +149,7 @@ def apply_views(
 
     Args:
       views: by name; the name is also the view's random stream.
-      batch: `id` uint32 [B], one array per modality, `present/MODALITY` bool [B] of modalities that rows may lack, and
-        `pictures/MODALITY` int32 [B], the number of pictures of each row, of modalities with several.
+      batch: `id` uint32 [B], one array per modality, and `present/MODALITY` bool [B] of modalities that rows may lack.
       seed: of the experiment.
       step: of training; every step draws other views. The plain form of a `drawn` view depends on neither.
       fitted: the fitted arrays, by modality.
@@ -166,10 +164,10 @@ def apply_views(
         keys = example_keys(seed, step, name, batch["id"], batch.get("occurrence"))
         if view.drawn and (plain or (validation and view.validated is None)):
             keys = plain_keys(view.modality, batch["id"])
-        own, counts = fitted.get(view.modality, {}), batch.get(f"pictures/{view.modality}")
-        if counts is not None:
+        own = fitted.get(view.modality, {})
+        if view.takes in _PICTURES and batch[view.modality].ndim == _AXES[view.takes][-1]:
             shared = example_keys(seed, step, f"{view.modality}/picture", batch["id"], batch.get("occurrence"))
-            own = {**own, "pictures": counts, "picture": drawn_pictures(shared, counts)}
+            own = {**own, "picture_keys": shared}
         with jax.named_scope(f"view.{name}"):
             result = transform(batch[view.modality], keys, own)
         present = batch.get(f"present/{view.modality}")

@@ -49,7 +49,7 @@ def rotated(*, modality: str = "image", size: Size = None, picture: Picture = No
     resize = resized(size=size).plain
 
     def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-        images = select_picture(images, keys, picture, axes=2, fitted=fitted)
+        images = select_picture(images, keys, picture, axes=2)
         stored = images.shape[1], images.shape[2]
         angles = jax.vmap(lambda key: jax.random.uniform(key, minval=-degrees, maxval=degrees))(keys)
         seen = resize(jax.vmap(ops.rotate)(images, angles), keys, fitted)
@@ -102,7 +102,7 @@ def noisy(
         return (noised - low) / jnp.where(high > low, high - low, 1)
 
     def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-        seen = resize(select_picture(images, keys, picture, axes=2, fitted=fitted), keys, fitted)
+        seen = resize(select_picture(images, keys, picture, axes=2), keys, fitted)
         return Viewed(jax.vmap(drawn)(keys, seen.values), geometry=seen.geometry)
 
     return View(modality=modality, takes="image", apply=view, plain=view, drawn=True)

@@ -124,7 +124,7 @@ def frontal(
         return values, geometry[:2]
 
     def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-        one = select_picture(images, keys, picture, axes=2, fitted=fitted, same=True)
+        one = select_picture(images, fitted.get("picture_keys", keys), picture, axes=2)
         values, geometry = jax.vmap(transform)(keys, one)
         return Viewed(_repeated(values, channels), geometry=geometry)
 

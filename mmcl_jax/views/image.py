@@ -149,7 +149,8 @@ def augment(
         return values, geometry[:2]
 
     def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-        values, geometry = jax.vmap(transform)(keys, select_picture(images, keys, picture, axes=2, fitted=fitted))
+        del fitted
+        values, geometry = jax.vmap(transform)(keys, select_picture(images, keys, picture, axes=2))
         return Viewed(values, geometry=geometry)
 
     return View(modality=modality, takes="image", apply=view, plain=_resized(size, picture))
@@ -157,7 +158,8 @@ def augment(
 
 def _resized(size: Size, picture: Picture) -> Apply:
     def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-        images = select_picture(images, keys, picture, axes=2, fitted=fitted)
+        del fitted
+        images = select_picture(images, keys, picture, axes=2)
         stored = images.shape[1], images.shape[2]
         target = size or stored
         origin, extent = jnp.zeros(2), jnp.array(stored, jnp.float32)

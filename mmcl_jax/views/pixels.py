@@ -1,34 +1,24 @@
 """Helpers of the image and volume views: the choice among several pictures of a row, and pixels as floats."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, Shaped
+import numpy as np
+from jaxtyping import Array, Float, Key, Shaped
 
 _PICK = 0x71C  # a random stream that no step of a view uses
 _FULL = {"uint8": 255, "uint16": 65535}
 
 
-def select_picture(
-    rows: Shaped[Array, "B ..."],
-    keys: Key[Array, "B"],
-    picture: int | None,
-    *,
-    axes: int,
-    fitted: Mapping[str, Array] | None = None,
-    same: bool = False,
-) -> Array:
+def select_picture(rows: Shaped[Array, "B ..."], keys: Key[Array, "B"], picture: int | None, *, axes: int) -> Array:
     """Return one picture per row, `[B, *space, C]`, of rows that may have several, `[B, V, *space, C]`.
 
     Args:
-      rows: the pictures.
+      rows: the pictures; black ones behind the last are none, as in `has_picture`, and are not drawn.
       keys: a random key per row.
       picture: index of the picture to use; None draws an index for every row.
       axes: number of spatial axes: 2 for images, 3 for volumes.
-      fitted: may have `pictures` `[B]`, the number of pictures of each row, V if it is missing, and `picture` `[B]`,
-        a draw for each row that all views of the input share.
-      same: whether an index is drawn for all views of the input together, where they have `picture` in common.
 
     Raises:
       ValueError: the rows have no picture of this index.
@@ -36,12 +26,11 @@ def select_picture(
     if rows.ndim == axes + 2:
         require(picture in (None, 0), f"picture is {picture}, and rows have one picture; give 0 or None")
         return rows
-    pictures, known = rows.shape[1], fitted or {}
+    pictures = rows.shape[1]
     if picture is None:
-        index = (
-            known["picture"] if same and "picture" in known else drawn_pictures(keys, known.get("pictures", pictures))
-        )
-        return jax.vmap(lambda row, index: row[index])(rows, index)
+        counts = has_picture(rows).sum(axis=1)
+        draw = jax.vmap(lambda key, count: jax.random.randint(jax.random.fold_in(key, _PICK), (), 0, count))
+        return jax.vmap(lambda row, index: row[index])(rows, draw(keys, counts))
     require(
         0 <= picture < pictures,
         f"picture is {picture}, and rows have {pictures} pictures; give an index below {pictures}, or None",
@@ -49,13 +38,22 @@ def select_picture(
     return rows[:, picture]
 
 
-def drawn_pictures(keys: Key[Array, "B"], counts: Int[Array, "B"] | int) -> Int[Array, "B"]:
-    """Return the index of a picture for each row, below the row's number of pictures."""
+def has_picture(rows: Any) -> Any:
+    """Return bool `[B, V]`: the pictures that the rows `[B, V, *space, C]` have, of an array of NumPy or of JAX.
 
-    def draw(key: Key[Array, ""], count: Int[Array, ""]) -> Int[Array, ""]:
-        return jax.random.randint(jax.random.fold_in(key, _PICK), (), 0, count)
+    A row with fewer than V pictures is filled with zeros behind its last; so a picture exists if it or a later one has
+    a pixel that is not zero, and the first always does.
 
-    return jax.vmap(draw)(keys, jnp.broadcast_to(jnp.asarray(counts, jnp.int32), keys.shape))
+    Example:
+      >>> rows = np.zeros((2, 3, 1, 1, 1), np.uint8)
+      >>> rows[0, 1] = 9
+      >>> has_picture(rows).tolist()
+      [[True, True, False], [True, False, False]]
+    """
+    shown = (rows != 0).any(axis=tuple(range(2, rows.ndim)))
+    order = np.arange(1, rows.shape[1] + 1, dtype=np.int32)[None]
+    where = np.where if isinstance(rows, np.ndarray) else jnp.where
+    return order <= where(shown, order, np.int32(1)).max(axis=1, keepdims=True)
 
 
 def to_unit(pixels: Shaped[Array, "..."]) -> Float[Array, "..."]:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
@@ -20,6 +19,7 @@ from mmcl_jax.errors import UserError, check
 from mmcl_jax.training.state.train_state import Arrays, split_model
 from mmcl_jax.views import VIEWS, View
 from mmcl_jax.views.base import Fitted
+from mmcl_jax.views.pixels import has_picture
 from mmcl_jax.views.randomness import plain_keys
 
 CROP_SCALE = (0.6, 1.0)
@@ -30,7 +30,6 @@ ViewSpec = tuple[tuple[str, Any], ...]
 ViewValues = dict[ViewSpec, Array]  # by the specs of views of inputs
 Presence = Mapping[str, Bool[Array, "B"]]  # by input: the rows that have it, of inputs that rows may lack
 PRESENT = "present/"  # before the name of such an input, among the arrays of a batch
-PICTURES = "pictures/"  # before the name of an input whose rows may have several images: the number [B] of each row
 IDS = "id"  # the array of the rows' ids, uint32 [B], which views need whose draws are part of the data
 
 
@@ -73,15 +72,14 @@ class Encoders:
         hold: bool = False,
         images: dict[ViewSpec, int] | None = None,
         present: Presence | None = None,
-        pictures: Mapping[str, Array] | None = None,
+        exists: Mapping[ViewSpec, Bool[Array, "B V"]] | None = None,
     ) -> tuple[Float[Array, "B D"], Arrays]:
         """Return the concatenated pooled features of all modalities, float32, and the running statistics after them.
 
         With `hold`, encoders use their running statistics in training too, and do not change them.
 
-        If a view has several `images` per row, one after the other, the features are the mean over them, or, of an
-        input in `pictures`, over the first so many of a row. `present` says which rows have the inputs that rows may
-        lack.
+        If a view has several `images` per row, one after the other, the features are the mean over them. `present` says
+        which rows have the inputs that rows may lack, and `exists` which of its images a row has.
         """
         train = train and not hold
         module = nnx.merge(self.graphdef, encoder.params, encoder.statistics)
@@ -91,7 +89,8 @@ class Encoders:
         for modality, spec in zip(self.modalities, self.views, strict=True):
             pooled = encoded(module, modality, spec, features, **options).pooled.astype(jnp.float32)
             by_row = pooled.reshape(-1, _image_count(spec, images), pooled.shape[-1])
-            parts.append(mean_of_images(by_row, _pictures(spec, pictures)))
+            own = [exists[one] for one in views_of_inputs((spec,)) if exists and one in exists]
+            parts.append(mean_of_images(by_row, own[0] if own else None))
         # Layers record calls with absent rows, to be replayed over slices; here a batch is one call.
         return jnp.concatenate(parts, axis=1), apart(split_model(module)[1])[0]
 
@@ -104,17 +103,18 @@ class Encoders:
 
         The output of a linear head on the mean is the mean of its outputs on the images.
         """
-        views, images = ViewValues(), dict[ViewSpec, int]()
+        views, images, exists = ViewValues(), dict[ViewSpec, int](), dict[ViewSpec, Array]()
         for spec in views_of_inputs(self.views):
             modality = built(spec).modality
             rows = {name: inputs[name] for name in (modality, IDS) if name in inputs}
             if rows[modality].ndim == image_axes(spec) + 1:
                 count = images[spec] = rows[modality].shape[1]
+                exists[spec] = has_picture(rows[modality])
                 rows[modality] = rows[modality].reshape(-1, *rows[modality].shape[2:])
                 if IDS in rows:
                     rows[IDS] = jnp.repeat(rows[IDS], count)
             views |= plain_values((spec,), rows, encoder.fitted)
-        options: dict[str, Any] = {"images": images, "present": presence(inputs), "pictures": pictures_in(inputs)}
+        options: dict[str, Any] = {"images": images, "present": presence(inputs), "exists": exists}
         return self.pooled(encoder, views, train=False, **options)[0]
 
 
@@ -126,9 +126,7 @@ def training_values(
     for spec in views_of_inputs(specs):
         view = built(spec)
         apply = view.apply if image_axes(spec) else view.plain
-        own, counts = fitted.get(view.modality, {}), inputs.get(PICTURES + view.modality)
-        own = own if counts is None else {**own, "pictures": counts}
-        views[spec] = apply(inputs[view.modality], keys, own).values
+        views[spec] = apply(inputs[view.modality], keys, fitted.get(view.modality, {})).values
     return views
 
 
@@ -170,28 +168,9 @@ def presence(rows: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(PRESENT): mask for name, mask in rows.items() if name.startswith(PRESENT)}
 
 
-def pictures_in(rows: Mapping[str, Any]) -> dict[str, Any]:
-    """Return, by input, the number of images of each row, of the inputs of which the rows say so (`pictures/NAME`)."""
-    return {name.removeprefix(PICTURES): counts for name, counts in rows.items() if name.startswith(PICTURES)}
-
-
-def mean_of_images(values: Any, counts: Any | None) -> Any:
-    """Return the means `[N, ...]` over the images of each row of `[N, V, ...]`, or over its first `counts` `[N]`."""
-    if counts is None:
-        return values.mean(axis=1)
-    numbers = jnp if isinstance(values, jax.Array) else np
-    counts = numbers.asarray(counts).reshape(-1, *(1,) * (values.ndim - 1))
-    at = numbers.arange(values.shape[1]).reshape(1, -1, *(1,) * (values.ndim - 2))
-    return numbers.where(at < counts, values, 0).sum(axis=1) / counts[:, 0].astype(values.dtype)
-
-
 def beside(rows: Mapping[str, Any], inputs: Collection[str]) -> dict[str, Any]:
-    """Return what goes with these inputs of rows, where it is given.
-
-    That is `present/NAME` of these inputs, `pictures/NAME` of all inputs, and the ids of the rows.
-    """
-    counted = [name for name in rows if name.startswith(PICTURES)]
-    return {name: rows[name] for name in (*map(PRESENT.__add__, inputs), *counted, IDS) if name in rows}
+    """Return what goes with these inputs of rows, where it is given: `present/NAME`, and the ids of the rows."""
+    return {name: rows[name] for name in (*map(PRESENT.__add__, inputs), IDS) if name in rows}
 
 
 def features_of(
@@ -251,10 +230,13 @@ def _image_count(spec: ViewSpec, images: Mapping[ViewSpec, int] | None) -> int:
     return images_of_row(dict(spec)["modality"], counts)
 
 
-def _pictures(spec: ViewSpec, pictures: Mapping[str, Array] | None) -> Array | None:
-    """Return the number of images of each row of a view, if its input says so."""
-    counts = [(pictures or {}).get(built(one).modality) for one in views_of_inputs((spec,))]
-    return next((known for known in counts if known is not None), None)
+def mean_of_images(features: Any, exists: Any) -> Any:
+    """Return the mean `[B, ...]` of the features `[B, V, ...]` of the images that rows have: all, or bool `[B, V]`."""
+    if exists is None or features.shape[1] == 1:
+        return features.mean(axis=1)
+    shares = exists.astype(features.dtype)
+    shares = (shares / shares.sum(axis=1, keepdims=True)).reshape(*shares.shape, *[1] * (features.ndim - 2))
+    return (features * shares).sum(axis=1)
 
 
 def images_of_row(modality: str, counts: Collection[int]) -> int:

@@ -17,7 +17,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model, parse_key
 from mmcl_jax.encoders.fusions import inputs_of, needed_inputs
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.heads.encoded import IDS, PICTURES, PRESENT, image_axes, is_drawn, plain_spec, plain_values
+from mmcl_jax.evaluation.heads.encoded import IDS, PRESENT, image_axes, is_drawn, plain_spec, plain_values
 from mmcl_jax.evaluation.sources.blocks import BLOCK
 from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
@@ -157,20 +157,14 @@ class Source:
     def rows(self, store: Store, split: str, modalities: Sequence[str]) -> dict[str, Any]:
         """Return all rows of a split, by input, that the features of these modalities are computed from.
 
-        With the rows of an input that a fusion can do without goes `present/NAME`, which rows have it; with those that
-        may have several images `pictures/NAME`, their number in each row; and with those of a view whose draws are part
-        of the data their `id`.
+        With the rows of an input that a fusion can do without goes `present/NAME`, which rows have it; and with those
+        of a view whose draws are part of the data goes their `id`.
         """
         rows = {name: self.inputs(store, split, name) for name in self.inputs_of(modalities)}
         for name in self.spare_inputs(modalities):
             of = self.spec(name).of
             entry = store.read(split, [of], fold=self.run.inputs.fold)[of]
             rows[PRESENT + name] = np.ones(len(entry), bool) if entry.present is None else entry.present
-        for name in self.inputs_of(modalities):
-            spec = self.spec(name)
-            if spec.kind in ("image", "volume") and spec.of in store.schema.entries:
-                counts = getattr(store.read(split, [spec.of], fold=self.run.inputs.fold)[spec.of], "counts", None)
-                rows |= {} if counts is None else {PICTURES + name: np.maximum(counts, 1)}
         viewed = {view.modality for view in self.run.config.views.values()}
         if is_drawn([plain_spec(self.run.config, name) for name in modalities if name in viewed]):
             rows[IDS] = self.ids(store, split)

@@ -8,8 +8,8 @@ import dataclasses
 import numpy as np
 
 SIDES = {"right": -1, "left": 1}  # the sign of x: the person's right is on the left of the picture
-NORMAL_RATIO = (0.44, 0.022)  # cardiothoracic ratio of people without cardiomegaly: mean and standard deviation
-AP_MAGNIFICATION = 1.06  # of the heart, which lies farther from the detector
+NORMAL_RATIO = (0.435, 0.03)  # cardiothoracic ratio of people without cardiomegaly: mean and standard deviation
+AP_MAGNIFICATION = 1.1  # of the heart, which lies farther from the detector
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,8 @@ class Chest:
       domes: y of the right and of the left dome of the diaphragm.
       ratio: cardiothoracic ratio without cardiomegaly: the width of the heart over that of the thorax.
       tilt: angle of the axis of the heart, in radians.
+      tall: height of the heart over that of most people.
+      low: how much lower the heart lies.
       spine: how far the spine is bent to a side.
       ribs: distance between ribs.
       phase: of the ribs, from 0 to 1.
@@ -40,6 +42,8 @@ class Chest:
     domes: tuple[float, float]
     ratio: float
     tilt: float
+    tall: float
+    low: float
     spine: float
     ribs: float
     phase: float
@@ -82,12 +86,14 @@ def chest_of(random: np.random.Generator, *, sex: str, age: float) -> Chest:
     base = random.normal(0.53, 0.03)
     right = base - random.uniform(0.16, 0.24)
     return Chest(
-        width=float(random.normal(0.7 if male else 0.65, 0.025)),
+        width=float(random.normal(0.7 if male else 0.65, 0.035)),
         apex=float(random.normal(-0.74, 0.025)),
         base=float(base),
         domes=(float(right), float(right + random.uniform(0.02, 0.06))),
-        ratio=float(np.clip(random.normal(NORMAL_RATIO[0] + 0.006 * old, NORMAL_RATIO[1]), 0.38, 0.49)),
-        tilt=float(random.normal(0.5, 0.08)),
+        ratio=float(np.clip(random.normal(NORMAL_RATIO[0] + 0.006 * old, NORMAL_RATIO[1]), 0.36, 0.49)),
+        tilt=float(random.normal(0.5, 0.12)),
+        tall=float(np.exp(random.normal(0, 0.08))),
+        low=float(random.normal(0, 0.03)),
         spine=float(random.normal(0, 0.02 + 0.01 * max(old, 0))),
         ribs=float(random.normal(0.158, 0.008)),
         phase=float(random.random()),
@@ -103,16 +109,16 @@ def chest_of(random: np.random.Generator, *, sex: str, age: float) -> Chest:
 def pose_of(random: np.random.Generator, view: str) -> Pose:
     """Return a random pose; pictures taken from the front (AP), mostly in bed, vary more."""
     loose = 1.6 if view == "AP" else 1.0
-    across, down = random.normal(0, 0.025 * loose, 2)
+    across, down = random.normal(0, 0.05 * loose, 2)
     return Pose(
         view=view,
         shift=(float(across), float(down)),
-        turn=float(random.normal(0, 0.02 * loose)),
-        zoom=float(random.normal(1.0, 0.03)),
-        breath=float(random.normal(-0.035 if view == "AP" else 0.0, 0.025)),
-        gamma=float(np.exp(random.normal(0, 0.1 * loose))),
+        turn=float(random.normal(0, 0.03 * loose)),
+        zoom=float(np.clip(random.normal(0.97, 0.065), 0.8, 1.12)),
+        breath=float(random.normal(-0.04 if view == "AP" else 0.0, 0.04)),
+        gamma=float(np.exp(random.normal(0, 0.14 * loose))),
         noise=float(random.uniform(0.012, 0.022) * loose),
-        gain=float(random.normal(1.0, 0.04)),
+        gain=float(random.normal(1.0, 0.06)),
     )
 
 

@@ -14,13 +14,14 @@ from mmcl_jax.synthetic.chests.findings import Finding, cover, mask_of, raised, 
 FINE = 3  # times the size of the picture, in which lines are drawn to have smooth edges
 # Brightness, from 0 for air to 1: of soft tissue, of the lungs, of the heart and of what fills the lungs.
 _TISSUE, _LUNG, _HEART, _FLUID = 0.66, 0.2, 0.7, 0.65
+LARGE = (0.5, 0.13)  # cardiothoracic ratio of the smallest cardiomegaly, and the growth to the largest
 # How strongly a finding covers the lung: at size 0, and the growth to size 1.
 _STRENGTH = {
-    "edema": (0.3, 0.35),
-    "consolidation": (0.5, 0.25),
+    "edema": (0.12, 0.4),
+    "consolidation": (0.6, 0.25),
     "atelectasis": (0.4, 0.25),
     "pleural_effusion": (0.85, 0.1),
-    "nodule": (0.5, 0.2),
+    "nodule": (0.65, 0.2),
 }
 
 
@@ -66,15 +67,15 @@ def radiograph(
         elif one.kind == "edema":
             wet = wet + one.size * covered
     vessels = _vessels(plane, lungs)
-    bright = bright + air * vessels * (1 - collapsed) * (0.13 + 0.16 * wet)
+    bright = bright + air * vessels * (1 - collapsed) * (0.13 + 0.2 * wet)
     for one, covered in zip(findings, covers, strict=True):
         if one.kind in _STRENGTH:
             least, growth = _STRENGTH[one.kind]
             strength = (least + growth * one.size) * covered
             bright = bright + strength * np.clip(_FLUID - bright, 0, None)
-    bright = bright - 0.07 * collapsed * air
+    bright = bright - 0.1 * collapsed * air
     edge = collapsed * (1 - collapsed) * 4  # the pleura, a thin line
-    bright = bright + 0.1 * edge * air
+    bright = bright + 0.16 * edge * air
     bright = _bones(bright, plane)
     bright = bright + draw_devices(devices, plane, FINE)
     masks = tuple(mask_of(covered) for covered in covers)
@@ -99,14 +100,14 @@ def _heart(plane: Plane, findings: Sequence[Finding]) -> np.ndarray:
     ratio = chest.ratio
     for one in findings:
         if one.kind == "cardiomegaly":
-            ratio = 0.54 + 0.12 * one.size
+            ratio = LARGE[0] + LARGE[1] * one.size
     ratio = ratio * (AP_MAGNIFICATION if plane.pose.view == "AP" else 1.0)
     half = ratio * chest.width
-    high = 0.27 * np.sqrt(ratio / 0.44)
+    high = 0.27 * np.sqrt(ratio / 0.44) * chest.tall
     tilt = chest.tilt
     long = np.sqrt(max(half**2 - (high * np.sin(tilt)) ** 2, 0.01)) / np.cos(tilt)
     bottom = float(np.mean(chest.domes)) + plane.pose.breath
-    centre = (0.34 * half, bottom - 0.72 * high)
+    centre = (0.34 * half, bottom + chest.low - 0.72 * high)
     own = plane.ellipse(centre, (float(long), float(high)), tilt, soft=max(plane.soft, 0.016))
     return own * plane.step(np.float32(bottom + 0.1) - plane.y, 0.05)
 

@@ -125,7 +125,7 @@ def cover(finding: Finding, plane: Plane, lungs: Mapping[str, Lung]) -> np.ndarr
     wide = plane.chest.width - 0.12
     size = finding.size
     if finding.kind == "consolidation":
-        radius = (0.16 + 0.14 * size) * wide
+        radius = (0.18 + 0.14 * size) * wide
         x, y = lung.point(*finding.centre)
         away = np.hypot((plane.x - x) / radius, (plane.y - y) / (radius * finding.shape))
         rough = 0.22 * texture(random, plane, 0.5 * radius)

@@ -101,8 +101,8 @@ def augment_volume(
         return (jnp.where(augmented, changed, cropped) if probability < 1 else changed), geometry[:3]
 
     def view(volumes: Volumes, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-        volumes = select_picture(volumes, keys, picture, axes=3, fitted=fitted)
-        values, geometry = jax.vmap(transform)(keys, to_unit(volumes))
+        del fitted
+        values, geometry = jax.vmap(transform)(keys, to_unit(select_picture(volumes, keys, picture, axes=3)))
         return Viewed(values, geometry=geometry)
 
     return View(modality=modality, takes="volume", apply=view, plain=_resized(size, picture))
@@ -110,7 +110,8 @@ def augment_volume(
 
 def _resized(size: Size, picture: int | None) -> Apply:
     def view(volumes: Volumes, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-        volumes = select_picture(volumes, keys, picture, axes=3, fitted=fitted)
+        del fitted
+        volumes = select_picture(volumes, keys, picture, axes=3)
         stored = volumes.shape[1:4]
         target = size or stored
         geometry = affine.resized(stored, target)

@@ -125,7 +125,7 @@ def scan(
 
     def form(augments: bool) -> Apply:
         def view(volumes: Volumes, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-            volumes = select_picture(volumes, keys, picture, axes=3, fitted=fitted)
+            volumes = select_picture(volumes, keys, picture, axes=3)
             _check_window(size, volumes.shape[1:4], pad)
             values = jax.vmap(lambda volume: standardised(volume, fitted))(volumes)
             values, geometry = jax.vmap(augmented)(values, keys) if augments else jax.vmap(middle)(values)
