@@ -46,6 +46,8 @@ def evaluate(
     baselines: str | Iterable[str] = BASELINES,
     learning_rates: float | Iterable[float] | None = None,
     max_epochs: int | None = _DEFAULT.max_epochs,
+    head: str | None = _DEFAULT.tuning.head,
+    anchors: Literal["released", "corrected"] = _DEFAULT.tuning.anchors,
     batch_size: int | None = _DEFAULT.tuning.batch_size,
     accumulate: int = _DEFAULT.tuning.accumulate,
     weight_decay: float = _DEFAULT.tuning.weight_decay,
@@ -92,6 +94,9 @@ def evaluate(
       baselines: to evaluate too; () for none.
       learning_rates: to choose from on validation.
       max_epochs: the longest training.
+      head: of a mask: "linear_segmentation", the default of "probe", or "unet", the default of "finetune"; of boxes:
+        "yolo".
+      anchors: of "yolo": "released", as LoVT has them, or "corrected".
       batch_size: rows per step of "finetune", "augmented_probe" and "unet"; by default 512, or 16 for masks.
       accumulate: slices of such a batch whose gradients are added; batch normalisation sees a slice.
       weight_decay: L2 in the gradient of these protocols, as in PyTorch's Adam.
@@ -160,6 +165,8 @@ def evaluate(
         schedule=schedule,
         cycle_momentum=cycle_momentum,
         tuning=Tuning(
+            head=head,
+            anchors=anchors,
             batch_size=batch_size,
             accumulate=accumulate,
             weight_decay=weight_decay,

@@ -10,10 +10,11 @@ from mmcl_jax.cli import types
 from mmcl_jax.evaluation.heads.adam import OPTIMIZERS
 from mmcl_jax.evaluation.heads.cycle import SCHEDULES
 from mmcl_jax.evaluation.protocols.options import PROTOCOLS
-from mmcl_jax.evaluation.protocols.tuning import AUGMENT, NORMALISATION, SELECT
+from mmcl_jax.evaluation.protocols.tuning import AUGMENT, HEADS, NORMALISATION, SELECT
 from mmcl_jax.evaluation.results.summary import show
 from mmcl_jax.evaluation.sources.missingness import STRATEGIES
 from mmcl_jax.tasks import TASKS
+from mmcl_jax.tasks.detection.anchors import ANCHORS
 from mmcl_jax.training.processes import is_primary
 
 
@@ -64,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"of the encoders of augmented_probe, one of {','.join(NORMALISATION)}: by running statistics, or by the "
         "batch, adapting them",
     )
+    add(
+        "--head",
+        help=f"of masks or boxes, one of {','.join(HEADS)}; of masks by default linear in probe, a U-Net in finetune",
+    )
+    add("--anchors", help=f"of yolo, one of {','.join(ANCHORS)}; released by default")
     add("--batch-size", type=types.count, help="rows per step of probe and finetune; 512 by default, 16 for masks")
     add("--accumulate", type=types.count, help="slices of a batch whose gradients are added; each is normalised alone")
     add("--weight-decay", type=float, help="L2 in the gradient of finetune, such as 1e-5; 0 by default")

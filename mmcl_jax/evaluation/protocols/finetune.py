@@ -29,11 +29,11 @@ from mmcl_jax.evaluation.heads.ensemble import EnsembleHead
 from mmcl_jax.evaluation.heads.feeds import EncodedFeed, EncodedSplit
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.programs import HeadRecipe, Select, Weights, programs_of
-from mmcl_jax.evaluation.heads.unet import UNetHead
 from mmcl_jax.evaluation.protocols.made import Seed, made_of
 from mmcl_jax.evaluation.protocols.probe import all_trained
 from mmcl_jax.evaluation.protocols.tuning import BATCH_SIZE, PATIENCE
-from mmcl_jax.tasks import Class, Ordinal, Task, is_dense
+from mmcl_jax.tasks import Class, Detection, Ordinal, Task, is_dense
+from mmcl_jax.tasks.detection.anchors import Anchors
 from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.state.train_state import split_model
@@ -83,6 +83,8 @@ class FinetuneSettings:
       ensemble: whether the head is the mean of a head on each modality (see `EnsembleHead`); it is returned as the
         linear head that it amounts to.
       cycle: how the rates move within `max_epochs`; then no training ends earlier. None for constant rates.
+      head: of masks, "linear_segmentation" or "unet", None for a U-Net; boxes have a YOLO.
+      anchors: of a YOLO, "released" or "corrected".
       optimizer: "adam" or "radam".
       balanced: whether every class is drawn as often.
       normalisation: of frozen encoders: "frozen" running statistics, or statistics that "adapt" (see `Tuning`).
@@ -108,6 +110,8 @@ class FinetuneSettings:
     frozen_epochs: int = 0
     frozen_rate: float = 1e-3
     ensemble: bool = False
+    head: str | None = None
+    anchors: Anchors = "released"
     cycle: OneCycle | None = None
     optimizer: Optimizer = "adam"
     balanced: bool = False
@@ -132,7 +136,7 @@ class FinetuneSettings:
 
     @property
     def dense(self) -> bool:
-        """Whether masks are predicted, by a U-Net."""
+        """Whether the task is dense, so that a head reads maps."""
         return is_dense(self.task)
 
     @property
@@ -155,11 +159,11 @@ def finetune(
     The head is a linear layer on the pooled features of the encoders, which are concatenated (Hager et al., CVPR 2023,
     section 4.2; the defaults are those of their released code). It is trained by Adam at a constant rate, or with a
     `cycle`, by default without weight decay, on the loss of the task; targets that are numbers are standardised by the
-    training rows. The head of masks is a `UNet` on the maps of an image encoder, which is trained with
-    the encoder or, if that is frozen, alone. Training images are augmented with probability 0.8, as in pretraining but
-    with crops of 0.6 to 1 of the area, and only resized otherwise; table rows are not augmented, nor are validation and
-    test. The outputs of a row with
-    several images are averaged.
+    training rows. The head of masks is a `UNet` on the maps of an image encoder, or a linear layer on its last map
+    (`settings.head`), which is trained with the encoder or, if that is frozen, alone; that of boxes is a `Yolo`.
+    Training images are augmented with probability 0.8, as in pretraining but with crops of 0.6 to 1 of the area, and
+    only resized otherwise; table rows are not augmented, nor are validation and test, nor images with masks or boxes.
+    The outputs of a row with several images are averaged.
 
     If frozen, only the head is trained, and the encoders use their running statistics and do not change. All seeds and
     rates share every encoded batch, and no head depends on another. If not frozen, every seed and rate is a training of
@@ -187,14 +191,14 @@ def finetune(
       UserError: the model's weights are not finite, inputs do not fit the model or the task, the run does not
         augment images, a batch has no complete group, or training diverges at every rate.
     """
-    task, modalities, frozen = settings.task, settings.modalities, settings.frozen
+    modalities, frozen = settings.modalities, settings.frozen
     inputs = tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(config.views, modality)))
-    check_inputs(model, splits, task=task, modalities=modalities, inputs=inputs)
+    check_inputs(model, splits, task=settings.task, modalities=modalities, inputs=inputs)
     name = f"the model of {config.name} (seed {config.seed})"
     check_finite(split_model(model), name, remedy="go back to an earlier checkpoint")
     train, val, test = (_only(inputs, splits[name]) for name in SPLITS)
     made = made_of(model, config, settings, train)
-    encoders, head, group_size = made.encoders, made.head, made.group_size
+    encoders, head, task, group_size = made.encoders, made.head, made.task, made.group_size
     trains = not frozen or settings.dense or settings.adapts  # something beside the head
     unit = (group_size or 1) * settings.accumulate
     group_size = None if not trains or unit == 1 else unit
@@ -272,7 +276,7 @@ def finetune(
 
 def outputs_of(trained: Trained, split: EncodedSplit, encoder: FeatureEncoder) -> np.ndarray:
     """Return the outputs of a trained head on a split, with the encoder that was trained with it or else `encoder`."""
-    if not isinstance(trained.head, UNetHead):
+    if not split.dense:
         return trained.outputs(split.features(trained.encoder, encoder))
     heads = jax.tree.map(lambda x: x[None, None], trained.params)
     return np.asarray(split.outputs(Weights(heads=heads, encoder=trained.encoder)))
@@ -328,7 +332,8 @@ def check_inputs(
         targets = np.asarray(examples.targets)
         check(len(targets) > 0, f"{where} has no row with the label {task.label!r}.")
         if is_dense(task):
-            check(bool((targets >= 0).any()), f"{where} has no labelled pixel of {task.label!r}.")
+            what = "box" if isinstance(task, Detection) else "labelled pixel"
+            check(bool((targets >= 0).any()), f"{where} has no {what} of {task.label!r}.")
             targets = np.zeros(len(targets))
         numbers = np.issubdtype(targets.dtype, np.number) and not np.isinf(targets).any()
         labelled = numbers and bool((~np.isnan(targets)).reshape(len(targets), -1).any(axis=1).all())

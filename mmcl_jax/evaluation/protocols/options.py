@@ -133,12 +133,13 @@ class EvaluationOptions:
             "--normalisation adapts: encoders that a head alone is trained on adapt where they encode every batch; add "
             "--protocol augmented_probe, or leave it out.",
         )
-        of_probe = ("batch_size",) if "probe" in self.protocols else ()
+        of_probe = ("batch_size", "head") if "probe" in self.protocols else ()
         changed = [name for name in self.tuning.changed if name not in of_probe]
         names = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
         check(
-            not names or any(name in TUNING for name in self.protocols),
-            f"{names}: {' and '.join(self.protocols)} has no such setting; leave it out, or add --protocol finetune.",
+            not names or self.tuning.head == "yolo" or any(name in TUNING for name in self.protocols),
+            f"{names}: {' and '.join(self.protocols)} has no such setting; leave it out, or add --protocol finetune "
+            "(or, for boxes, --head yolo).",
         )
         check(
             not self.tuning.frozen_epochs or self.schedule == "constant",

@@ -5,10 +5,12 @@ from typing import Any, Literal
 
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.heads.cycle import NEVER
+from mmcl_jax.tasks.detection.anchors import ANCHORS, Anchors
 
 SELECT = ("metric", "loss")
 NORMALISATION = ("frozen", "adapts")
 AUGMENT = ("run", "flip", "none")
+HEADS = ("linear_segmentation", "unet", "yolo")
 BATCH_SIZE, DENSE_BATCH_SIZE = 512, 16
 PATIENCE = 10
 
@@ -22,6 +24,9 @@ class Tuning:
     accumulate=16, weight_decay=1e-5, patience=0, select="loss", frozen_epochs=10)` with a rate of 1e-4.
 
     Attributes:
+      head: of a dense task, one of `HEADS`; None for "yolo" of boxes, and of masks for "linear_segmentation" in
+        `probe`, and "unet" where the encoder is trained with the head.
+      anchors: of "yolo": "released", or "corrected" (see `tasks.detection.anchors`).
       batch_size: most rows per step; None for 512, or 16 for masks.
       accumulate: number of slices of a batch, whose gradients are added, so that a slice is all that memory must hold;
         batch normalisation, and the soft Dice loss, see a slice.
@@ -40,6 +45,8 @@ class Tuning:
       UserError: a number is out of range, or a name is unknown.
     """
 
+    head: str | None = None
+    anchors: Anchors = "released"
     batch_size: int | None = None
     accumulate: int = 1
     weight_decay: float = 0.0
@@ -52,6 +59,9 @@ class Tuning:
 
     def __post_init__(self) -> None:
         size = self.batch_size
+        if self.head is not None:
+            check_name(self.head, HEADS, "--head: there is no head")
+        check_name(self.anchors, ANCHORS, "--anchors: there is no set")
         check(size is None or size > 0, f"--batch-size: must be positive, not {size}.")
         check(self.accumulate > 0, f"--accumulate: must be positive, not {self.accumulate}.")
         check(
