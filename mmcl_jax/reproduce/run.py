@@ -320,7 +320,6 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
     log(f"{first.protocol} on {first.input}: {names}{of}{on}{hidden}, seed {first.seed}{on_fold}")
     start = time.monotonic()
     if first.column.analysis:
-        assert plan.raw is not None
         for one in evaluations:
             start = time.monotonic()
             score, found = ANALYSES[one.protocol](one, run, plan.store_of(one.column), plan.raw)

@@ -7,7 +7,9 @@ from typing import Any
 from mmcl_jax.evaluation.sources.budgets import Budget
 
 COLUMNS_USED = "columns_used"  # the metric of columns that say which columns a table encoder uses, see `columns_used`
-ASSOCIATION, ATTRIBUTION = "association", "attribution"  # protocols without a label, see `analyses`
+# Protocols without a label, see `analyses`.
+ASSOCIATION, ATTRIBUTION, ALIGNMENT = "association", "attribution", "alignment"
+ANALYSES = (ASSOCIATION, ATTRIBUTION, ALIGNMENT)
 # The metrics of association and of attribution.
 REGIONS, PLANTED, FALSE, INFLATION = "regions", "planted_variants", "false_regions", "inflation"
 GLOBAL, LOCAL = "planted_auroc", "planted_auroc_in_people"
@@ -69,7 +71,7 @@ class TableColumn:
     @property
     def analysis(self) -> bool:
         """Whether the column predicts no label: its protocol analyses the run, see `analyses`."""
-        return self.protocol in (ASSOCIATION, ATTRIBUTION)
+        return self.protocol in ANALYSES
 
     @property
     def hidden(self) -> tuple[str, float]:
