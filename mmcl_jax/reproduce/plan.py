@@ -50,7 +50,7 @@ class EvaluationSettings:
         A probe has one solution, so a probe with all labels, or with a named subset, runs once; so does a rival, whose
         trials are drawn.
         """
-        once = protocol not in ("finetune", "augmented_probe") and (budget.takes_all or budget.subset is not None)
+        once = protocol not in ("finetune", "augmented_probe") and (budget.drawn_once or budget.subset is not None)
         return 1 if once else self.draws or DRAWS.get(protocol, 1)
 
     def label_of(self, column: TableColumn) -> str:

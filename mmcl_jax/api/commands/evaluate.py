@@ -38,6 +38,7 @@ def evaluate(
     protocol: str | Iterable[str] = _DEFAULT.protocols,
     input: str | Iterable[str] = _DEFAULT.inputs,
     fraction: float | Iterable[float] | None = None,
+    first: bool = False,
     per_class: int | Iterable[int] = (),
     subset: str | Iterable[str] = (),
     label: str | Iterable[str] | None = None,
@@ -55,6 +56,7 @@ def evaluate(
     select: Literal["metric", "loss"] = _DEFAULT.tuning.select,
     augment: Literal["run", "flip", "none"] = _DEFAULT.tuning.augment,
     frozen_epochs: int = _DEFAULT.tuning.frozen_epochs,
+    frozen_steps: int = _DEFAULT.tuning.frozen_steps,
     frozen_rate: float = _DEFAULT.tuning.frozen_rate,
     schedule: str = _DEFAULT.schedule,
     cycle_momentum: bool | None = _DEFAULT.cycle_momentum,
@@ -86,6 +88,7 @@ def evaluate(
         "realmlp" and "tabm" on the columns alone.
       input: what is predicted from, such as "image" or "image+table", or several inputs.
       fraction: shares of the training labels, such as `[1, 0.1, 0.01]`.
+      first: whether these shares are the first rows of the store, as LoVT takes them, in place of random ones.
       per_class: labels per class, such as `[5, 20]`.
       subset: named subsets of the store, such as "train_10".
       label: labels to predict; by default the store's first that is a class. "a+b" is one task.
@@ -104,8 +107,10 @@ def evaluate(
       select: whether the "metric" or the "loss" on validation chooses epoch and rate.
       augment: of training images: "run", as the run augments them; "flip", at most mirrored; "none".
       frozen_epochs: first epochs of "finetune" in which the encoder of a run is not trained.
-      frozen_rate: the learning rate of these epochs.
-      schedule: of the learning rate: "constant", or "one_cycle" over all of `max_epochs` (100 by default), up to the
+      frozen_steps: first batches in which it is not trained, in place of epochs.
+      frozen_rate: the learning rate of these epochs or batches.
+      schedule: of the learning rate: "constant"; "plateau", halved while the loss on validation does not improve, or
+        "metric_plateau" while the metric does not; or "one_cycle" over all of `max_epochs` (100 by default), up to the
         maximum that `learning_rates` give (0.01 by default).
       cycle_momentum: whether the momentum moves inversely in "one_cycle"; by default it does, as in PyTorch.
       trials: settings of each rival to choose from, the library's defaults first, by default 6; of "logistic" 32.
@@ -151,7 +156,10 @@ def evaluate(
     if not isinstance(store, Store):
         store = Store.open(path_of(store, "--store")) if store is not None else runs[0].store()
     budgets = [Budget(per_class=n) for n in several(per_class)]
-    budgets += [Budget(fraction=f) for f in several(fraction) or (() if budgets or several(subset) else (1.0,))]
+    check(not first or several(fraction), "--first: name the shares of rows too, such as --fraction 0.1,0.01.")
+    budgets += [
+        Budget(fraction=f, first=first) for f in several(fraction) or (() if budgets or several(subset) else (1.0,))
+    ]
     options = EvaluationOptions(
         protocols=several(protocol),
         inputs=several(input),
@@ -174,6 +182,7 @@ def evaluate(
             select=select,
             augment=augment,
             frozen_epochs=frozen_epochs,
+            frozen_steps=frozen_steps,
             frozen_rate=frozen_rate,
             normalisation=normalisation,
         ),

@@ -153,6 +153,7 @@ def evaluate_runs(
             max_epochs=options.epochs,
             log=lambda text: bar.update(done, text),
             cycle=options.cycle,
+            plateau=options.plateau,
             tuning=options.tuning,
             trials=options.trials,
             optimizer=options.optimizer,

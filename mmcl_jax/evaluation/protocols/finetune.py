@@ -28,6 +28,7 @@ from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
 from mmcl_jax.evaluation.heads.ensemble import EnsembleHead
 from mmcl_jax.evaluation.heads.feeds import EncodedFeed, EncodedSplit
 from mmcl_jax.evaluation.heads.linear import LinearHead
+from mmcl_jax.evaluation.heads.plateau import Plateau
 from mmcl_jax.evaluation.heads.programs import HeadRecipe, Select, Weights, programs_of
 from mmcl_jax.evaluation.protocols.made import Seed, made_of
 from mmcl_jax.evaluation.protocols.probe import all_trained
@@ -79,9 +80,11 @@ class FinetuneSettings:
       augment: of training images: "run", "flip" or "none" (see `Tuning`); masks are predicted without.
       augment_probability: share of training images that are augmented, of "run".
       frozen_epochs: number of first epochs in which encoders that are trained are held.
-      frozen_rate: the learning rate of these epochs.
+      frozen_steps: number of first batches in which they are held, in place of epochs.
+      frozen_rate: the learning rate of these epochs or batches.
       ensemble: whether the head is the mean of a head on each modality (see `EnsembleHead`); it is returned as the
         linear head that it amounts to.
+      plateau: how the rates fall while validation does not improve; None for rates that do not.
       cycle: how the rates move within `max_epochs`; then no training ends earlier. None for constant rates.
       head: of masks, "linear_segmentation" or "unet", None for a U-Net; boxes have a YOLO.
       anchors: of a YOLO, "released" or "corrected".
@@ -108,10 +111,12 @@ class FinetuneSettings:
     augment: Literal["run", "flip", "none"] = "run"
     augment_probability: float = 0.8
     frozen_epochs: int = 0
+    frozen_steps: int = 0
     frozen_rate: float = 1e-3
     ensemble: bool = False
     head: str | None = None
     anchors: Anchors = "released"
+    plateau: Plateau | None = None
     cycle: OneCycle | None = None
     optimizer: Optimizer = "adam"
     balanced: bool = False
@@ -125,8 +130,8 @@ class FinetuneSettings:
             check(getattr(self, name) > 0, f"{name}: must be positive, not {getattr(self, name)}.")
         check(self.batch_size % self.accumulate == 0, f"accumulate: {self.accumulate} does not divide the batch size.")
         check(
-            not self.frozen_epochs or self.cycle is None,
-            "--frozen-epochs: a cycle of rates has no frozen epochs; leave --schedule or --frozen-epochs out.",
+            not self.frozen_epochs + self.frozen_steps or self.cycle is None,
+            "--frozen-epochs: a cycle of rates freezes nothing; leave --schedule or --frozen-epochs out.",
         )
 
     @property
@@ -139,10 +144,14 @@ class FinetuneSettings:
         """Whether the task is dense, so that a head reads maps."""
         return is_dense(self.task)
 
-    @property
-    def held_epochs(self) -> int:
-        """The number of first epochs in which encoders beside a trained decoder or head are held."""
-        return self.max_epochs if self.frozen else min(self.frozen_epochs, self.max_epochs)
+    def held_steps(self, of_epoch: int) -> int:
+        """Return the number of first steps in which encoders beside a trained decoder or head are held.
+
+        Args:
+          of_epoch: number of steps in an epoch.
+        """
+        every = self.max_epochs * of_epoch
+        return every if self.frozen else min(self.frozen_epochs * of_epoch + self.frozen_steps, every)
 
 
 def finetune(
@@ -248,7 +257,8 @@ def finetune(
             ties="first",
             report=report,
             cycle=settings.cycle,
-            held_rounds=settings.held_epochs if trains else 0,
+            plateau=settings.plateau,
+            held_steps=settings.held_steps(order.steps) if trains else 0,
             held_rate=rates[0] if frozen else settings.frozen_rate,
         )
         return fit(programs, feed, heads, start, search)

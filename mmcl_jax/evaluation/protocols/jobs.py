@@ -11,6 +11,7 @@ import numpy as np
 from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.heads.adam import Optimizer
 from mmcl_jax.evaluation.heads.cycle import OneCycle
+from mmcl_jax.evaluation.heads.plateau import Plateau
 from mmcl_jax.evaluation.protocols import logistic
 from mmcl_jax.evaluation.protocols.boosting import TABULAR
 from mmcl_jax.evaluation.protocols.options import TRAINING, TUNING, EvaluationOptions
@@ -48,6 +49,7 @@ class JobSettings:
       log: shows the progress of a training.
       keep: returns the folder to save the heads of a run in; None to save none.
       cycle: how the rates move; None for constant rates.
+      plateau: how the rates fall while validation does not improve; None for rates that do not.
       trials: settings of each rival and of "logistic"; None for their defaults.
       optimizer: of heads.
       balanced: whether the classes of training rows are drawn as often.
@@ -60,6 +62,7 @@ class JobSettings:
     log: Callable[[str], None]
     keep: Callable[[Run], Path] | None = None
     cycle: OneCycle | None = None
+    plateau: Plateau | None = None
     trials: int | None = None
     optimizer: Optimizer = "adam"
     balanced: bool = False
@@ -167,6 +170,7 @@ class Job:
             "learning_rates": list(settings.learning_rates) if trains else None,
             "max_epochs": settings.max_epochs if trains else None,
             **({"one_cycle": dataclasses.asdict(settings.cycle)} if trains and settings.cycle else {}),
+            **({"plateau": dataclasses.asdict(settings.plateau)} if trains and settings.plateau else {}),
             **({"tuning": settings.tuning.changed} if self.trains_views and settings.tuning.changed else {}),
             **({"fold": self.source.run.inputs.fold} if self.source.run.inputs.fold is not None else {}),
             **({"task": self.data.task.name} if self.data and self.data.task.name not in _UNNAMED else {}),

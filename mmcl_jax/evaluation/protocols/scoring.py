@@ -147,6 +147,7 @@ def _probe(
         learning_rates=settings.learning_rates,
         max_epochs=settings.max_epochs,
         cycle=settings.cycle,
+        plateau=settings.plateau,
         optimizer=settings.optimizer,
         balanced=settings.balanced,
     )
@@ -246,6 +247,7 @@ def _finetune(
         seeds=[(source.run.config.seed, number) for number in numbers],
         max_epochs=settings.max_epochs,
         cycle=settings.cycle,
+        plateau=settings.plateau,
         optimizer=settings.optimizer,
         balanced=settings.balanced,
         **settings.tuning.settings(dense=is_dense(data.task), scratch=source.kind == "random"),

@@ -36,7 +36,8 @@ class Tuning:
       augment: of training images: "run", as the run augments them, with crops of at least 0.6 of the area; "flip", at
         most mirrored; "none". Images with masks are never augmented.
       frozen_epochs: number of first epochs in which the encoder of a run is not trained.
-      frozen_rate: the learning rate of these epochs.
+      frozen_steps: number of first batches in which it is not trained, as LoVT warms heads up; leave one of both out.
+      frozen_rate: the learning rate of these epochs or batches.
       normalisation: of encoders while a head alone is trained: "frozen", by their running statistics, as Fedorov et al.
         describe it; or "adapts", by the batch, with running statistics that keep adapting and that validation and test
         use, as their released code does.
@@ -54,6 +55,7 @@ class Tuning:
     select: Literal["metric", "loss"] = "metric"
     augment: Literal["run", "flip", "none"] = "run"
     frozen_epochs: int = 0
+    frozen_steps: int = 0
     frozen_rate: float = 1e-3
     normalisation: Literal["frozen", "adapts"] = "frozen"
 
@@ -75,8 +77,13 @@ class Tuning:
         check_name(self.normalisation, NORMALISATION, "--normalisation: there is no")
         check(self.frozen_epochs >= 0, f"--frozen-epochs: must be 0 or above, not {self.frozen_epochs}.")
         check(0 < self.frozen_rate < float("inf"), f"--frozen-rate: must be above 0, not {self.frozen_rate}.")
-        frozen = self.frozen_epochs > 0 or self.frozen_rate == type(self).frozen_rate
-        check(frozen, "--frozen-rate: no epoch is frozen; add --frozen-epochs, or leave it out.")
+        check(self.frozen_steps >= 0, f"--frozen-steps: must be 0 or above, not {self.frozen_steps}.")
+        check(
+            not (self.frozen_epochs and self.frozen_steps),
+            "--frozen-steps: the encoder is frozen for batches or for epochs; leave --frozen-epochs or it out.",
+        )
+        frozen = self.frozen_epochs + self.frozen_steps > 0 or self.frozen_rate == type(self).frozen_rate
+        check(frozen, "--frozen-rate: no epoch is frozen; add --frozen-epochs or --frozen-steps, or leave it out.")
 
     @property
     def changed(self) -> dict[str, Any]:
@@ -99,4 +106,5 @@ class Tuning:
             "batch_size": self.batch_size or (DENSE_BATCH_SIZE if dense else BATCH_SIZE),
             "patience": self.patience or NEVER,
             "frozen_epochs": 0 if scratch else self.frozen_epochs,
+            "frozen_steps": 0 if scratch else self.frozen_steps,
         }

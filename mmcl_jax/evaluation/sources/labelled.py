@@ -182,7 +182,7 @@ class LabelledStore:
         drawn = np.stack(
             [
                 budget.draw(self.targets["train"], (seed, draw), stratified=self.task.per_class)
-                for draw in range(1 if budget.takes_all else count)
+                for draw in range(1 if budget.drawn_once else count)
             ]
         )
         for indices in drawn:
