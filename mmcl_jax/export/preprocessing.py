@@ -25,7 +25,18 @@ _STEPS = ("mask", "rescale", "histogram", "normalise")  # of the view `scan`, in
 _RESIZE = "linear at half-pixel centres, not antialiased, edge pixels repeated"
 _FEATURES = {"names": "The names of the features", "variants": "The variants, with both alleles and the counted one,"}
 # What the request of a store says about its pictures.
-_PICTURES = ("channels", "image_size", "resize", "antialias", "aspect", "transparent", "intensity", "nan", "bits")
+_PICTURES = (
+    "channels",
+    "image_size",
+    "resize",
+    "antialias",
+    "aspect",
+    "transparent",
+    "intensity",
+    "equalise",
+    "nan",
+    "bits",
+)
 
 
 def preprocessing_of(release: Release, name: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.prepare.images.falff import check_falff
 from mmcl_jax.prepare.images.files import FILTERS, Stack
+from mmcl_jax.prepare.images.masks.drawn import Drawing
 from mmcl_jax.text import called, listed
 
 INPUTS = ("image", "volume", "table", "vector", "text", "genotypes", "scores", "burdens")
@@ -47,7 +48,7 @@ _MATRIX = (*_TABLE, "ignore", "names", "keys", "dataset", "dtype", "required", "
 _PICTURE = ("size", "channels", "bits", "resize", "antialias", "intensity", "nan", "max_pixels")
 _FILES = ("folder", "files", "column", *_TABLE)
 _TAKES = {
-    "image": (*_FILES, *_PICTURE, "aspect", "transparent", "stack", "duplicates", "required"),
+    "image": (*_FILES, *_PICTURE, "aspect", "transparent", "equalise", "stack", "duplicates", "required"),
     "volume": (
         *_FILES,
         "size",
@@ -78,7 +79,7 @@ _TAKES = {
     "number": (*_TABLE, "column"),
     "multi-label": (*_TABLE, "column", "between"),
     "numbers": (*_TABLE, "column"),
-    "mask": (*_FILES, "of", "classes", "empty", "max_pixels", "max_voxels"),
+    "mask": (*_FILES, "of", "classes", "empty", "draw", "max_pixels", "max_voxels"),
     "boxes": (*_TABLE, "of", "column", "categories"),
 }
 _PATHS = ("file", "folder", "names", "keys", "vocabulary", "variants", "brain_mask")
@@ -98,6 +99,7 @@ _CHOICES = {
     "intensity": ("minmax", "full"),
     "orientation": ("ras", "file"),
     "derive": ("falff",),
+    "draw": get_args(Drawing),
     "dtype": ("float32", "float16", "int8"),
 }
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -141,6 +143,7 @@ class Source:
       categories: of a class, of an ordinal target (lowest first), or of the class of boxes.
       between: the text between the labels in a cell of a multi-label target.
       classes: the pixel value of every class of a mask; by default every value that occurs is a class.
+      draw: "runs" or "shapes" if the column of a mask holds no file names but masks as text; see `images.masks.drawn`.
       empty: whether a row without a file of the mask has a mask of the first class alone, rather than none.
       vocabulary: a tokenizer.json, or a vocab.txt of word pieces; by default byte pairs are fitted on training rows.
       vocabulary_size: largest size of a fitted vocabulary.
@@ -185,6 +188,7 @@ class Source:
     aspect: str | None = None
     transparent: str | None = None
     intensity: str | tuple[float, float] | None = None
+    equalise: bool | None = None
     nan: str | None = None
     max_pixels: int | None = None
     max_voxels: int | None = None
@@ -200,6 +204,7 @@ class Source:
     between: str = ""
     classes: tuple[tuple[str, int], ...] = ()
     empty: bool = False
+    draw: str = ""
     vocabulary: Path | None = None
     vocabulary_size: int = 8000
     length: int | None = None
@@ -284,7 +289,10 @@ class Source:
         """Raise `UserError` if a key is missing, or two keys contradict each other."""
         kind = self.kind
         check_separator(self.separator, f"{where}: separator")
-        if kind in PICTURES:
+        if self.draw:
+            table = f"{where}: draw needs file and column, the table and its column of masks, and no folder or files."
+            check(self.file is not None and len(self.column) == 1 and not (self.folder or self.files), table)
+        elif kind in PICTURES:
             check(self.folder is not None, f"{where}: name the folder of the files with folder.")
             both = f"{where}: set either files, with {KEY} in it, or column, with the table as file."
             check(bool(self.files) != bool(self.column), both)
@@ -386,7 +394,7 @@ def _value(name: str, raw: Any, where: str) -> Any:
         texts = typed(tuple[_Text, ...], texts, where)
         check(len(set(texts)) == len(texts), f"{where}: {listed(texts)} contains a text twice.")
         return texts
-    if name in ("required", "antialias", "empty"):
+    if name in ("required", "antialias", "equalise", "empty"):
         return typed(bool, raw, where)
     if name == "size":
         lengths = typed(tuple[int, ...], [raw] if isinstance(raw, int) else raw, where)

@@ -63,6 +63,7 @@ def prepare(
     stack: Literal["channels", "views", "varying"] = _DEFAULT.stack,
     resize: str = _DEFAULT.resize,
     antialias: bool = _DEFAULT.antialias,
+    equalise: bool = _DEFAULT.equalise,
     aspect: Literal["stretch", "crop", "pad"] = _DEFAULT.aspect,
     transparent: Literal["white", "black"] = _DEFAULT.transparent,
     intensity: Intensity = _DEFAULT.intensity,
@@ -131,6 +132,7 @@ def prepare(
         no image, and a row may have fewer than others.
       resize: the filter.
       antialias: whether shrinking averages over what it leaves out.
+      equalise: whether the histogram of each image is equalised.
       aspect: what is done where the aspect ratio differs.
       transparent: the colour of transparent pixels.
       intensity: the range of deep pixels: "minmax", "full" or (low, high).

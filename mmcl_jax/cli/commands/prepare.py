@@ -85,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_argument(
         "--no-antialias", action="store_false", dest="antialias", help="resize by interpolation at points"
     )
+    images.add_argument("--equalise", action="store_true", help="equalise the histogram of each image")
     images.add_argument(
         "--aspect",
         choices=["stretch", "crop", "pad"],

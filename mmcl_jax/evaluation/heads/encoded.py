@@ -33,6 +33,15 @@ PRESENT = "present/"  # before the name of such an input, among the arrays of a 
 IDS = "id"  # the array of the rows' ids, uint32 [B], which views need whose draws are part of the data
 
 
+class ImageCounts(dict[ViewSpec, int]):
+    """The number of images in a row, by view; `exists`, bool `[B, V]` by view, says which of these a row has."""
+
+    def __init__(self) -> None:
+        """Start without a view."""
+        super().__init__()
+        self.exists: dict[ViewSpec, Bool[Array, "B V"]] = {}
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureEncoder:
@@ -72,14 +81,13 @@ class Encoders:
         hold: bool = False,
         images: dict[ViewSpec, int] | None = None,
         present: Presence | None = None,
-        exists: Mapping[ViewSpec, Bool[Array, "B V"]] | None = None,
     ) -> tuple[Float[Array, "B D"], Arrays]:
         """Return the concatenated pooled features of all modalities, float32, and the running statistics after them.
 
         With `hold`, encoders use their running statistics in training too, and do not change them.
 
         If a view has several `images` per row, one after the other, the features are the mean over them. `present` says
-        which rows have the inputs that rows may lack, and `exists` which of its images a row has.
+        which rows have the inputs that rows may lack.
         """
         train = train and not hold
         module = nnx.merge(self.graphdef, encoder.params, encoder.statistics)
@@ -89,7 +97,8 @@ class Encoders:
         for modality, spec in zip(self.modalities, self.views, strict=True):
             pooled = encoded(module, modality, spec, features, **options).pooled.astype(jnp.float32)
             by_row = pooled.reshape(-1, _image_count(spec, images), pooled.shape[-1])
-            own = [exists[one] for one in views_of_inputs((spec,)) if exists and one in exists]
+            exists = images.exists if isinstance(images, ImageCounts) else {}
+            own = [exists[one] for one in views_of_inputs((spec,)) if one in exists]
             parts.append(mean_of_images(by_row, own[0] if own else None))
         # Layers record calls with absent rows, to be replayed over slices; here a batch is one call.
         return jnp.concatenate(parts, axis=1), apart(split_model(module)[1])[0]
@@ -103,19 +112,18 @@ class Encoders:
 
         The output of a linear head on the mean is the mean of its outputs on the images.
         """
-        views, images, exists = ViewValues(), dict[ViewSpec, int](), dict[ViewSpec, Array]()
+        views, images = ViewValues(), ImageCounts()
         for spec in views_of_inputs(self.views):
             modality = built(spec).modality
             rows = {name: inputs[name] for name in (modality, IDS) if name in inputs}
             if rows[modality].ndim == image_axes(spec) + 1:
                 count = images[spec] = rows[modality].shape[1]
-                exists[spec] = has_picture(rows[modality])
+                images.exists[spec] = has_picture(rows[modality])
                 rows[modality] = rows[modality].reshape(-1, *rows[modality].shape[2:])
                 if IDS in rows:
                     rows[IDS] = jnp.repeat(rows[IDS], count)
             views |= plain_values((spec,), rows, encoder.fitted)
-        options: dict[str, Any] = {"images": images, "present": presence(inputs), "exists": exists}
-        return self.pooled(encoder, views, train=False, **options)[0]
+        return self.pooled(encoder, views, train=False, images=images, present=presence(inputs))[0]
 
 
 def training_values(

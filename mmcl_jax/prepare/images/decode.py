@@ -26,7 +26,8 @@ from mmcl_jax.files import reserve
 from mmcl_jax.prepare.images.falff import Falff
 from mmcl_jax.prepare.images.files import Fit, Reader, Stack, locate, read_image
 from mmcl_jax.prepare.images.levels import to_uint8
-from mmcl_jax.prepare.images.masks import read_mask
+from mmcl_jax.prepare.images.masks.drawn import Drawing, draw_mask
+from mmcl_jax.prepare.images.masks.read import read_mask
 from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.images.space import Space
 from mmcl_jax.prepare.images.unusable import Unusable, require
@@ -71,6 +72,7 @@ class DecodeJob:
       fit: how images are fitted to `shape`.
       read: the function that reads a file, in place of the readers of this package.
       memory: images in memory in place of files, named by their indices; they are decoded in this process.
+      draw: how masks are drawn from their names (see `draw_mask`); "" if the names are those of files.
       falff: whether a volume is fALFF of the series in its file, and how.
       space: of volumes and their masks: the orientation, the grid and the brain mask.
     """
@@ -86,6 +88,7 @@ class DecodeJob:
     read: Reader | None = None
     links: str | None = None
     memory: ImageArrays | None = None
+    draw: Drawing | Literal[""] = ""
     falff: Falff | None = None
     space: Space = dataclasses.field(default_factory=Space)
 
@@ -104,6 +107,8 @@ class DecodeJob:
         if self.memory is not None:
             height, width, channels = self.shape
             return self.memory.read(name, (height, width, channels), self.fit, self.dtype)
+        if self.draw:
+            return draw_mask(name, self.draw, self.shape, self.fit)
         path = locate(self.root, name, self.links, folders=self.kind == "volume")
         if self.kind == "image":
             height, width, channels = self.shape

@@ -10,6 +10,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.prepare.images.falff import Falff
 from mmcl_jax.prepare.images.files import Fit, Reader, Stack
 from mmcl_jax.prepare.images.grid import Orientation
+from mmcl_jax.prepare.images.masks.drawn import Drawing
 from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.join.joined import Join, Joined
 from mmcl_jax.prepare.join.tables import Keyed
@@ -40,6 +41,7 @@ class ImageSource:
       duplicates: "keep" or "quarantine", for rows whose pixels equal those of an earlier row.
       of: the name of the image that a mask belongs to.
       values: the pixel values of the classes of a mask.
+      draw: how a mask is drawn from its text, which `names` hold; "" if they are names of files.
       empty: whether a row with its image but without a mask, whose name is "", has a mask of the first class alone.
       read: the function that reads a file, in place of the readers of this package.
       memory: images in memory in place of files; `names` are their indices.
@@ -67,6 +69,7 @@ class ImageSource:
     of: str = ""
     values: tuple[int, ...] = ()
     empty: bool = False
+    draw: Drawing | Literal[""] = ""
     read: Reader | None = None
     memory: ImageArrays | None = None
     orientation: Orientation = "ras"
@@ -201,6 +204,7 @@ def _mask(entry: Joined, images: Mapping[str, ImageSource], keys: list[str]) -> 
         of=image.name,
         values=tuple(value for _, value in entry.source.classes),
         empty=entry.source.empty,
+        draw=cast(Drawing | Literal[""], entry.source.draw),
     )
 
 
