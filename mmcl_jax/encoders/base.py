@@ -25,7 +25,7 @@ ENCODERS = Registry(
         "weights_pixels": Literal["unit", "imagenet", "inception"],
         "weights_positions": Literal["same", "bicubic"],
         "weights_channels": Literal["same", "sum"],
-        "pooling": Literal["attention"],
+        "pooling": Literal["attention", "none"],
         "pooling_heads": int,
         "pooling_mean": Literal["mask", "length"],
     },
