@@ -121,7 +121,7 @@ def ms_cxr(
         entries={
             "report": Source(
                 kind="text", file=texts, key="phrase", column=("text",), vocabulary=vocabulary,
-                vocabulary_size=vocabulary_size,
+                vocabulary_size=vocabulary_size, tokenizer="byte_pairs" if vocabulary else "word_pieces",
             )
         },
         targets={
