@@ -24,7 +24,7 @@ ENCODERS = Registry(
         "weights_map": str,
         "weights_pixels": Literal["unit", "imagenet", "inception"],
         "weights_positions": Literal["same", "bicubic"],
-        "pooling": Literal["attention"],
+        "pooling": Literal["attention", "none"],
         "pooling_heads": int,
         "pooling_mean": Literal["mask", "length"],
     },
