@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .bert import Bert
 from .features import Features
 from .fusions import DAFT, ConcatMLP, CrossAttention, Maximum, Product
 from .images import CNN, DCGAN, ResNet
@@ -23,6 +24,7 @@ from .table_transformer import TableTransformer
 from .vit import VisionTransformer
 
 ENCODERS: dict[str, Any] = {
+    "bert": Bert,
     "cnn": lambda spec, epsilon: CNN(spec, epsilon, axes=2),
     "cnn3d": lambda spec, epsilon: CNN(spec, epsilon, axes=3),
     "concat_mlp": ConcatMLP,
@@ -163,6 +165,10 @@ class Export(nn.Module):
             if "scan" in spec:
                 return self.scans[name](rows)
             x = rows.float().movedim(-1, 1) / spec["divide_by"]
+            if "pad" in spec:
+                rows_beside, columns_beside = spec["pad"]
+                x = functional.pad(x, [columns_beside, columns_beside, rows_beside, rows_beside])
+                x = x.expand(-1, spec["channels"], -1, -1)
             if list(x.shape[2:]) == spec["size"]:
                 return x
             return functional.interpolate(x, spec["size"], mode="bilinear" if spec["kind"] == "image" else "trilinear")
