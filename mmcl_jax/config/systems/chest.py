@@ -31,7 +31,7 @@ class Chest(Preset):
       max_tokens: the largest number of tokens of a report.
       slices: number of samples that are contrasted with each other, LoVT's batch on the accelerator.
       micro_batch: samples that are encoded at a time; None for the whole batch.
-      monitor_epochs: epochs between two measurements of the monitor.
+      monitor: values of `config.monitor`.
       image_epochs: epochs of the image-only baselines that do not stop early.
       hidden: width of the hidden layer of all projectors.
       out: width of LoVT's embeddings.
@@ -44,7 +44,7 @@ class Chest(Preset):
     max_tokens: int
     slices: int = 32
     micro_batch: int | None = None
-    monitor_epochs: int = 1
+    monitor: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"epochs": 1, "rows": 2048})
     image_epochs: int = 100
     hidden: int = 2048
     out: int = 512
@@ -61,7 +61,8 @@ class Chest(Preset):
         config.micro_batch = self.micro_batch
         config.optimizer = optimizer("adamw", weight_decay=self.weight_decay)
         config.schedule = schedule("cosine_cycles", learning_rate=self.learning_rate)
-        config.validation.epochs, config.monitor.epochs = 1, self.monitor_epochs
+        config.validation.epochs = 1
+        config.monitor.update(self.monitor)
         config.stop = {"patience": self.patience, "min_delta": 1e-5, "on": ()}
         return config
 
@@ -222,7 +223,7 @@ CHEST = dataclasses.replace(
     dtype="float32",
     batch_size=32,
     micro_batch=None,
-    monitor_epochs=5,
+    monitor={"epochs": 5, "rows": 512},
     epochs=20,
     image_epochs=20,
     warmup_epochs=1,
