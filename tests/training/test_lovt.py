@@ -22,13 +22,14 @@ from mmcl_jax.training.build import Experiment, build_experiment, fit_inputs
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.model import trained_model
+from mmcl_jax.training.step.train_step import parts_of_loss
 from tests.training.walk import begin, compiled
 
 ROWS, STEPS, SIDE = 40, 2, 12
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "heart", "is", "large", "lungs", "clear", "no", "effusion")
 SMALL = (
     "batch_size=16",
-    "batch_norm.group_size=8",
+    "batch_norm.group_size=4",
     "views.*.blur_kernel=3",
     "encoders.image.channels=(4, 8)",
     "encoders.report.layers=1",
@@ -116,17 +117,28 @@ def first_steps(experiment: Experiment) -> list[dict[str, float]]:
     return found
 
 
+def first_loss(experiment: Experiment) -> dict[str, float]:
+    """The metrics of the first batch, without the gradient, which takes longest to compile."""
+    state, (batch,), constants = begin(experiment, 1)
+
+    @jax.jit
+    def measure(state, batch, constants):
+        encode, contrast = parts_of_loss(experiment, state, constants)
+        outputs, _ = encode(state.params, state.model_state, batch)
+        return contrast(state.params, outputs, batch)[1][0]
+
+    return {name: float(value) for name, value in measure(state, batch, constants).items()}
+
+
 @pytest.mark.parametrize("name", ["lovt", "pixelpro"])
-def test_the_same_losses_on_1_device_and_on_2_in_slices(store: Store, name: str) -> None:
+def test_the_losses_of_2_devices_in_slices_are_those_of_the_whole_batch(store: Store, name: str) -> None:
     alone = build_experiment(config_of(store, name), store, jax.devices()[:1])
-    expected = first_steps(alone)
+    whole = first_loss(alone)
+    expected = first_steps(build_experiment(config_of(store, name, "micro_batch=8"), store, jax.devices()[:2]))
     assert len({metrics["loss"] for metrics in expected}) == STEPS
-    shared = build_experiment(config_of(store, name, "micro_batch=16"), store, jax.devices()[:2])
-    for mine, theirs in zip(first_steps(shared), expected, strict=True):
-        assert mine.keys() == theirs.keys()
-        for key, value in theirs.items():
-            if not key.startswith(("deviation", "rank", "skipped")):
-                assert mine[key] == pytest.approx(value, rel=2e-4, abs=1e-6), key
+    assert set(whole) <= set(expected[0])
+    for key, value in whole.items():
+        assert expected[0][key] == pytest.approx(value, rel=1e-4, abs=1e-6), key
     if name == "lovt":
         parts = ("clip/image-report", "local_alignment/image.local-report.local")
         for metrics in expected:
@@ -168,6 +180,6 @@ def test_an_untrained_run_has_the_initial_weights(store: Store, tmp_path: Path) 
     weights = [model.encoders["image"].convs[0].kernel[...] for model in (run.model(), run.untrained_model())]
     np.testing.assert_allclose(*weights, rtol=1e-6, atol=1e-7)  # one of them is compiled
     assert pretrain(config, tmp_path / "run", log=lambda line: None).step == 0  # the same command again
-    with pytest.raises(UserError, match=r"config.encoders.image.weights: resnet18.pth"):
+    with pytest.raises(UserError, match=r"resnet18.pth does not exist; give a file of weights"):
         pretrain(config_of(store, "imagenet"), tmp_path / "imagenet", log=lambda line: None)
     assert not (tmp_path / "imagenet").exists()
