@@ -33,7 +33,7 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
     Every kind has `kind`, `view` (its name) and the `shape` of one stored row, or of one image where rows have several
     `images`. An image or volume has its `dtype`, the number to `divide_by` and the `size` that it is resized to, or, of
     the view `scan`, of its window in the middle; its key `scan` has the steps before. A table has its columns with
-    their fitted statistics. A vector may have a file with the `names` of its features, and genotypes with the
+    their fitted statistics. A text of the view `report` has its `max_tokens` and whether it has `special_tokens`. A vector may have a file with the `names` of its features, and genotypes with the
     `variants`: chromosome, position, id, the counted allele and the other one.
     """
     run = release.run
@@ -63,6 +63,9 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
         encoding = run.inputs.tables[name]
         policies = {"missing": encoding.missing, "outside": encoding.outside}
         return {**card, **policies, "missing_words": run.declaration.missing, "columns": table_columns(encoding)}
+    if card["view"] == "report":
+        options = {**VIEWS.spec("report"), **dict(view)}
+        card |= {key: options[key] for key in ("max_tokens", "special_tokens")}
     return {**card, **{key: path.name for key, path in _features(release, name).items()}}
 
 

@@ -124,7 +124,9 @@ def test_all_parts_are_trained_and_the_norm_of_both_directions_has_seen_both(exp
         pool["key_value"]["kernel"],
     ):
         assert np.abs(part).max() > 1e-4
-    assert metrics["local_alignment/image.local-report.local/rows"] == 15  # of 20 with a report and 30 that are no padding
+    assert (
+        metrics["local_alignment/image.local-report.local/rows"] == 15
+    )  # of 20 with a report and 30 that are no padding
     assert np.all(state["heads"]["term_1"]["align"]["norm"]["var"] != 1)
 
 
