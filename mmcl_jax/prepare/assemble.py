@@ -178,8 +178,12 @@ class Assembler:
         at = pixels.at(self._inspected.rows)
         entry = pixels.entry
         if entry.pictures > 1:
-            several = at[:, None] * entry.pictures + np.arange(entry.pictures)
-            at = np.where(at[:, None] < 0, -1, several)
+            views = np.arange(entry.pictures)
+            if pixels.source.stack == "varying":
+                present = (at[:, None] >= 0) & (views < pixels.counts(self._inspected.rows)[:, None])
+                at = np.where(present, at[:, None] + views, -1)
+            else:
+                at = np.where(at[:, None] < 0, -1, at[:, None] * entry.pictures + views)
         if entry.role == "target":
             entry = dataclasses.replace(entry, columns=(self._classes(pixels),))
         return Part(entry=entry, values=values, at=at)

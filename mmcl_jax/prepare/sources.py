@@ -20,7 +20,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from mmcl_jax.border import AtLeast, Between, shown, typed
 from mmcl_jax.bucket.address import is_address
@@ -29,7 +29,8 @@ from mmcl_jax.data.kinds import LONGEST_NAME
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.prepare.images.falff import check_falff
-from mmcl_jax.prepare.images.files import FILTERS
+from mmcl_jax.prepare.images.files import FILTERS, Stack
+from mmcl_jax.prepare.images.masks.drawn import Drawing
 from mmcl_jax.prepare.reports.remarks import REMARKS
 from mmcl_jax.prepare.reports.sections import FINDINGS
 from mmcl_jax.prepare.reports.sentences import NEWLINES
@@ -51,7 +52,7 @@ _MATRIX = (*_TABLE, "ignore", "names", "keys", "dataset", "dtype", "required", "
 _PICTURE = ("size", "channels", "bits", "resize", "antialias", "intensity", "nan", "max_pixels")
 _FILES = ("folder", "files", "column", *_TABLE)
 _TAKES = {
-    "image": (*_FILES, *_PICTURE, "aspect", "transparent", "stack", "duplicates", "required"),
+    "image": (*_FILES, *_PICTURE, "aspect", "transparent", "equalise", "stack", "duplicates", "required"),
     "volume": (
         *_FILES,
         "size",
@@ -95,26 +96,27 @@ _TAKES = {
     "number": (*_TABLE, "column"),
     "multi-label": (*_TABLE, "column", "between"),
     "numbers": (*_TABLE, "column"),
-    "mask": (*_FILES, "of", "classes", "empty", "max_pixels", "max_voxels"),
+    "mask": (*_FILES, "of", "classes", "empty", "draw", "max_pixels", "max_voxels"),
     "boxes": (*_TABLE, "of", "column", "categories"),
 }
 _PATHS = ("file", "folder", "names", "keys", "vocabulary", "variants", "brain_mask")
 _TEXTS = ("column", "ignore", "categories", "sections", "drop")
 _Text = Annotated[str, AtLeast(1)]
-_COUNTS = ("channels", "bits", "max_pixels", "max_voxels", "vocabulary_size", "length", "every", "min_words")
+_COUNTS = ("channels", "bits", "max_pixels", "max_voxels", "vocabulary_size", "length", "every")
 _SHARES = ("min_frequency", "max_missing")
 _CHOICES = {
     "bits": (8, 16),
     "channels": (1, 3),
     "aspect": ("stretch", "crop", "pad"),
     "transparent": ("white", "black"),
-    "stack": ("channels", "views"),
+    "stack": get_args(Stack),
     "duplicates": ("quarantine", "keep"),
     "nan": ("refuse", "background"),
     "resize": FILTERS,
     "intensity": ("minmax", "full"),
     "orientation": ("ras", "file"),
     "derive": ("falff",),
+    "draw": get_args(Drawing),
     "dtype": ("float32", "float16", "int8"),
     "newlines": NEWLINES,
     "tokenizer": TOKENIZERS,
@@ -161,9 +163,10 @@ class Source:
       categories: of a class, of an ordinal target (lowest first), or of the class of boxes.
       between: the text between the labels in a cell of a multi-label target.
       classes: the pixel value of every class of a mask; by default every value that occurs is a class.
+      draw: "runs" or "shapes" if the column of a mask holds no file names but masks as text; see `images.masks.drawn`.
       empty: whether a row without a file of the mask has a mask of the first class alone, rather than none.
       sections: headings of the sections that are kept of a text, in this order; true stands for FINDINGS, IMPRESSION.
-        A row whose text has none of them has no text. By default the whole text is kept.
+        A row whose text has none of them has no text. By default, and with false, the whole text is kept.
       newlines: "break" ends a sentence at every line break, and "join" at empty lines and items of lists alone; by
         default "join" with `sections`, else "break".
       min_words: sentences of fewer words and punctuation marks are dropped.
@@ -214,6 +217,7 @@ class Source:
     aspect: str | None = None
     transparent: str | None = None
     intensity: str | tuple[float, float] | None = None
+    equalise: bool | None = None
     nan: str | None = None
     max_pixels: int | None = None
     max_voxels: int | None = None
@@ -229,10 +233,11 @@ class Source:
     between: str = ""
     classes: tuple[tuple[str, int], ...] = ()
     empty: bool = False
-    sections: tuple[str, ...] = ()
+    draw: str = ""
+    sections: tuple[str, ...] | None = None
     newlines: str = ""
-    min_words: int = 0
-    drop: tuple[str, ...] = ()
+    min_words: int | None = None
+    drop: tuple[str, ...] | None = None
     tokenizer: str = "byte_pairs"
     lowercase: bool | None = None
     show_text: bool = False
@@ -320,7 +325,10 @@ class Source:
         """Raise `UserError` if a key is missing, or two keys contradict each other."""
         kind = self.kind
         check_separator(self.separator, f"{where}: separator")
-        if kind in PICTURES:
+        if self.draw:
+            table = f"{where}: draw needs file and column, the table and its column of masks, and no folder or files."
+            check(self.file is not None and len(self.column) == 1 and not (self.folder or self.files), table)
+        elif kind in PICTURES:
             check(self.folder is not None, f"{where}: name the folder of the files with folder.")
             self._check_files(where)
             single = f"{where}: column must name a single column for a {kind}."
@@ -375,9 +383,9 @@ class Source:
             check(bool(self.column), f"{where}: name its column with column.")
         check(self.files != "" or self.file is not None, f"{where}: name the table of the column with file.")
         check(len(self.column) <= 1, f"{where}: column must name a single column.")
-        for remark in self.drop:
+        for remark in self.drop or ():
             check(remark in REMARKS, f"{where}: drop: {shown(remark)} is not one of {', '.join(REMARKS)}.")
-        for heading in self.sections:
+        for heading in self.sections or ():
             check(":" not in heading and heading.strip() != "", f"{where}: sections: {shown(heading)} is no heading.")
         given = f"{where}: tokenizer: {called(self.vocabulary) if self.vocabulary else ''} is the vocabulary"
         check(self.vocabulary is None or self.tokenizer == "byte_pairs", f"{given}; leave tokenizer out.")
@@ -449,7 +457,7 @@ def _value(name: str, raw: Any, where: str) -> Any:
         texts = typed(tuple[_Text, ...], texts, where)
         check(len(set(texts)) == len(texts), f"{where}: {listed(texts)} contains a text twice.")
         return texts
-    if name in ("required", "antialias", "empty", "lowercase", "show_text"):
+    if name in ("required", "antialias", "equalise", "empty", "lowercase", "show_text"):
         return typed(bool, raw, where)
     if name == "size":
         lengths = typed(tuple[int, ...], [raw] if isinstance(raw, int) else raw, where)
@@ -467,6 +475,8 @@ def _value(name: str, raw: Any, where: str) -> Any:
         return typed(tuple[_Text, ...], [str(raw)] if isinstance(raw, str | Path) else raw, where)
     if name in _SHARES:
         return typed(Annotated[float, Between(0, 1)], raw, where)
+    if name == "min_words":
+        return typed(Annotated[int, AtLeast(0)], raw, where)
     if name == "min_carriers":
         return typed(Annotated[float, AtLeast(0)], raw, where)
     value: Any = typed(_Count if name in _COUNTS else Path if name in _PATHS else _Text, raw, where)

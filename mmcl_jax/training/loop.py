@@ -35,7 +35,7 @@ from mmcl_jax.training.runs.checkpoint import Checkpoints, Progress
 from mmcl_jax.training.runs.plain import flattened, to_plain
 from mmcl_jax.training.runs.resume import resume
 from mmcl_jax.training.runs.run import Run
-from mmcl_jax.training.runs.skips import SKIPPED_STEPS, SkippedSteps
+from mmcl_jax.training.runs.skips import SKIPPED_STEPS, Skipped, SkippedSteps
 from mmcl_jax.training.runs.status import RunStatus
 from mmcl_jax.training.sizes import enlargement_notice
 from mmcl_jax.training.speed.clock import Clock
@@ -187,6 +187,7 @@ def pretrain(
         compiling = 0.0  # seconds
         start = resume(run.checkpoints, shapes[0], log=log)
         check_recorded(config, workdir, needed=start is None)
+        fresh = start is None
         if start is not None:
             data.set_state(start.data)
         else:
@@ -215,6 +216,9 @@ def pretrain(
         )
         status.step, status.finished = step, result.finished
         if result.finished:
+            if fresh:  # of no epochs: the run has the initial weights
+                checkpoints.save(0, state, data=data.get_state(), seconds=0.0, skipped=Skipped())
+                checkpoints.wait()
             return result
 
         began = time.monotonic()

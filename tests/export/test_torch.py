@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ from mmcl_jax.encoders.resnet import BasicBlock, Bottleneck, ResNet
 from mmcl_jax.encoders.torch_names import leaves_of, to_torch, torchvision_name
 from mmcl_jax.evaluation.heads.encoded import encoded, features_of, plain_spec, plain_values
 from mmcl_jax.export import weights
+from mmcl_jax.export.preprocessing import padding_of
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.train_state import split_model
 from tests.export.torchvision_names import torchvision_resnet
@@ -95,6 +97,20 @@ def test_features_of_all_encoders(torch: Any, model: Any, ours: Model, every_run
     for name, features in expected(arrays, rows, dict(every_run.inputs.fitted)).items():
         assert np.abs(features).max() > 0.1
         np.testing.assert_allclose(theirs[name].numpy(), features, **TOLERANCE, err_msg=name)
+
+
+@pytest.mark.parametrize("shape", [(9, 14), (14, 9), (12, 12)])
+def test_the_view_of_radiographs(torch: Any, shape: tuple[int, int]) -> None:
+    """Padded to a square, resized, and repeated to three channels."""
+    from mmcl_jax.export.modeling_torch.export import Export
+
+    spec = (("channels", 3), ("modality", "image"), ("name", "frontal"), ("size", (8, 8)))
+    images = np.random.default_rng(0).integers(0, 255, (3, *shape, 1), np.uint8)
+    card = {"kind": "image", "dtype": "uint8", "shape": list(images.shape[1:]), "divide_by": 255, "size": [8, 8]}
+    card |= padding_of(images.shape[1:], spec)
+    theirs = Export.view(SimpleNamespace(card={"preprocessing": {"image": card}}), "image", torch.tensor(images))
+    ours = plain_values([spec], {"image": jnp.asarray(images)}, {})[spec]
+    np.testing.assert_allclose(theirs.movedim(1, -1).numpy(), ours, atol=1e-6)
 
 
 def test_projections(torch: Any, model: Any, ours: Model, every_run: Run, rows: dict) -> None:

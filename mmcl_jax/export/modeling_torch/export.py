@@ -166,6 +166,10 @@ class Export(nn.Module):
             if "scan" in spec:
                 return self.scans[name](rows)
             x = rows.float().movedim(-1, 1) / spec["divide_by"]
+            if "pad" in spec:
+                rows_beside, columns_beside = spec["pad"]
+                x = functional.pad(x, [columns_beside, columns_beside, rows_beside, rows_beside])
+                x = x.expand(-1, spec["channels"], -1, -1)
             if list(x.shape[2:]) == spec["size"]:
                 return x
             return functional.interpolate(x, spec["size"], mode="bilinear" if spec["kind"] == "image" else "trilinear")

@@ -41,7 +41,7 @@ def text_facts(reports: Sequence[Report], tokens: Tokens, source: Source) -> dic
         "short": sum(report.short for report in reports),
         "priors": sum(report.priors for report in reports) if remarked else None,
         "lateral": sum(report.lateral for report in reports) if remarked else None,
-        "dropped": list(source.drop),
+        "dropped": list(source.drop or ()),
         "vocabulary": [len(tokens.vocabulary), origin],
     }
 

@@ -105,7 +105,7 @@ def read_reports(
         rows.append(report_of(body or "", source))
     warnings = []
     if nowhere:
-        without = f"{counted(len(nowhere), 'text')} of {name!r} without {' or '.join(source.sections)}"
+        without = f"{counted(len(nowhere), 'text')} of {name!r} without {' or '.join(source.sections or ())}"
         warnings.append(f"{without} {'counts' if len(nowhere) == 1 else 'count'} as absent: {some(nowhere)}.")
     emptied = [keys[row] for row, report in enumerate(rows) if report.total and not report.sentences]
     if emptied:
@@ -124,9 +124,9 @@ def report_of(text: str, source: Source) -> Report:
         found = remarks(sentence) if source.sections or source.drop else frozenset()
         priors += "priors" in found
         lateral += "lateral" in found
-        is_short = source.min_words > 0 and len(_WORD.findall(sentence)) < source.min_words
+        is_short = len(_WORD.findall(sentence)) < (source.min_words or 0)
         short += is_short
-        if not is_short and not found.intersection(source.drop):
+        if not is_short and not found.intersection(source.drop or ()):
             kept.append(sentence)
     return Report(tuple(kept), len(sentences), short, priors, lateral)
 

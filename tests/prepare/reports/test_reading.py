@@ -50,12 +50,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def request(raw: Path, *, cohort: str = "outer", max_bad: float = 0.01, **source: Any) -> Request:
+def request(raw: Path, *, cohort: str = "outer", max_bad: float = 0.01, like: str = "", **source: Any) -> Request:
     if not {"file", "folder"} & source.keys():
         source |= {"folder": str(raw / "texts"), "files": "{key}.txt"}
     scores = {"kind": "vector", "file": str(raw / "scores.csv"), "key": "id"}
-    entries = {"scores": scores, "report": {"kind": "text", "sections": True, "tokenizer": "word_pieces", **source}}
-    return Request.from_json({"entries": entries, "key_column": "id", "cohort": cohort, "max_bad": max_bad})
+    text = {"kind": "text", "sections": True, "tokenizer": "word_pieces", **source}
+    text = {key: value for key, value in text.items() if value is not None}
+    fields = {"key_column": "id", "cohort": cohort, "max_bad": max_bad, **({"like": like} if like else {})}
+    return Request.from_json({"entries": {"scores": scores, "report": text}, **fields})
 
 
 def words(store: Store) -> dict[str, list[str]]:
@@ -171,6 +173,18 @@ def test_a_phrase_becomes_tokens_by_the_stores_tokenizer(folder: Path) -> None:
     assert sentences(tokens, store.names("report")) == ["left effusion.", "no edema"]
     with pytest.raises(UserError, match="the text ' ' has no words; write a phrase"):
         tokens_of(store.directory / "tokenizer.report.json", " ")
+
+
+def test_later_texts_are_read_in_the_same_way_unless_they_say_otherwise(folder: Path) -> None:
+    store = prepare(request(folder, min_words=3, length=40), folder / "store")
+    later = request(folder, tokenizer="byte_pairs", sections=None, like=str(store.directory))
+    again = prepare(later, folder / "later")
+    assert words(again) == words(store)
+    assert again.names("report") == store.names("report")
+    for n in range(ROWS):
+        (folder / "texts" / f"s{n}.txt").write_text("Left effusion")
+    phrases = request(folder, tokenizer="byte_pairs", sections=False, min_words=0, like=str(store.directory))
+    assert set(map(tuple, words(prepare(phrases, folder / "phrases")).values())) == {("left effusion",)}
 
 
 PIECES = {"tokenizer": "word_pieces"}
