@@ -98,7 +98,7 @@ def everything(store: Store) -> ConfigDict:
         "report": view("tokens", modality="report"),
         "words": view("tokens", modality="words"),
         "zones": view("resized", modality="zones"),
-        "sentences": view("tokens", modality="sentences"),
+        "sentences": view("report", modality="sentences", max_tokens=6, special_tokens=False),
         "mixed": view("fused", modality="mixed", of=("image.local", "table")),
         "mixed_rows": view("fused", modality="mixed", of=("image.local", "table_rows")),
         "table_rows": view("rows"),
