@@ -168,7 +168,7 @@ OBJECTIVES = (
            "jnp.minimum(cell, other_cell)", f"{_PIXPRO}test_the_term_agrees_with_float64_and_so_do_its_gradients"),
     Mutant("pixpro: no exponent", "mmcl_jax/objectives/terms/pixpro.py", "** gamma, 0)", "** 1.0, 0)",
            f"{_PIXPRO}test_the_term_agrees_with_float64_and_so_do_its_gradients"),
-    Mutant("multi-label: a probe is part of the loss", "mmcl_jax/objectives/terms/multi_label.py",
+    Mutant("multi-label: a probe is part of the loss", "mmcl_jax/objectives/terms/prediction/multi_label.py",
            "value - jax.lax.stop_gradient(value) if detached", "value if detached",
            "tests/objectives/test_multi_label.py::"
            "test_a_detached_term_adds_nothing_to_the_loss_and_trains_its_layer_alone"),
@@ -223,7 +223,7 @@ OBJECTIVES = (
            f"{_TERMS}test_terms_of_moments_agree_with_float64"),
     Mutant("vicreg: variance of one view", "mmcl_jax/objectives/terms/vicreg.py", "(hinges[0] + hinges[1]) / 2",
            "hinges[0]", f"{_TERMS}test_terms_of_moments_agree_with_float64"),
-    Mutant("supervised: rows without a label count", "mmcl_jax/objectives/terms/supervised.py", "labelled = label >= 0",
+    Mutant("supervised: rows without a label count", "mmcl_jax/objectives/terms/prediction/supervised.py", "labelled = label >= 0",
            "labelled = label >= -6", f"{_METHODS}test_supervised_is_the_cross_entropy_of_rows_that_have_a_label"),
     Mutant("vime: missing values count", "mmcl_jax/objectives/terms/vime.py", "counts = present.astype(jnp.float32)",
            "counts = jnp.ones_like(row)", f"{_METHODS}test_vime_agrees_with_float64"),
