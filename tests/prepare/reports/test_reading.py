@@ -17,7 +17,6 @@ from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.entries.text import tokenise
 from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.make import prepare
-from mmcl_jax.prepare.reports.vocabulary import tokens_of
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
 
@@ -164,15 +163,6 @@ def test_texts_of_any_length_are_kept_up_to_the_limit_that_is_stated() -> None:
         tokenise(
             texts, np.arange(3), Source(kind="text"), "report", keys=["a", "b", "c"], limits=Limits(max_tokens=9000)
         )
-
-
-def test_a_phrase_becomes_tokens_by_the_stores_tokenizer(folder: Path) -> None:
-    store = prepare(request(folder), folder / "store")
-    tokens = tokens_of(store.directory / "tokenizer.report.json", "Left effusion. No edema")
-    assert tokens.dtype == np.int32
-    assert sentences(tokens, store.names("report")) == ["left effusion.", "no edema"]
-    with pytest.raises(UserError, match="the text ' ' has no words; write a phrase"):
-        tokens_of(store.directory / "tokenizer.report.json", " ")
 
 
 def test_later_texts_are_read_in_the_same_way_unless_they_say_otherwise(folder: Path) -> None:
