@@ -200,7 +200,7 @@ def _pooled(encoder: Encoder, part: ConfigDict, path: str, *, rngs: nnx.Rngs, dt
       UserError: an option of the pooling stands alone, or does not fit the encoder; naming the key.
     """
     options = {name: part[f"pooling_{name}"] for name in ("heads", "mean") if part.get(f"pooling_{name}") is not None}
-    if not part.get("pooling"):
+    if part.get("pooling", "none") == "none":
         check(
             not options,
             f"{path}.pooling_{next(iter(options), '')}: the encoder has no attention pooling; set {path}.pooling to "

@@ -21,6 +21,7 @@ from mmcl_jax.export.formats import Written
 from mmcl_jax.export.preprocessing import preprocessing_of
 from mmcl_jax.export.release import Release
 from mmcl_jax.training.runs.plain import to_plain
+from mmcl_jax.training.runs.run import Run, read_origin
 from mmcl_jax.training.state.train_state import split_model
 from mmcl_jax.versions import versions
 
@@ -57,6 +58,7 @@ def card_of(release: Release, files: Mapping[str, Sequence[Written]], *, command
             "head": None if release.head is None else _head(release),
             "metrics": _metrics(release),
             "files": described,
+            "restriction": _restriction(run),
             "provenance": {
                 "command": command,
                 "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -139,6 +141,13 @@ def _head(release: Release) -> dict[str, Any]:
         "task": {"name": trained.task.name, **dataclasses.asdict(trained.task)},
         "labels": {label: list(texts) for label, texts in release.head.labels.items()},
     }
+
+
+def _restriction(run: Run) -> str | None:
+    """Return who may use what is trained on the data of a run, as their recipe says; None if anybody."""
+    recipe = read_origin(run.directory).get("recipe") or {}
+    restriction = recipe.get("restriction")
+    return f"{recipe.get('name')}: {restriction}" if isinstance(restriction, str) and restriction else None
 
 
 def _metrics(release: Release) -> list[dict[str, Any]]:

@@ -117,10 +117,11 @@ def _with_head(head: KeptHead, asked: tuple[str, ...], average: bool | None) -> 
         len(asked) == 1 and modalities_of(asked[0]) == head.trained.reads,
         f"--input {','.join(asked)}: the head reads {reads}; leave --input out.",
     )
+    kind = {"unet": "a U-Net", "yolo": "a YOLO"}.get(head.trained.head.name, "")
     check(
-        head.trained.head.name != "unet",
-        f"--head: this head is a U-Net for {head.trained.task.label!r}, which is not exported; load_head(PATH) "
-        "predicts masks with it, and mmcl export without --head writes the encoder of the run.",
+        not kind,
+        f"--head: this head is {kind} for {head.trained.task.label!r}, which is not exported; load_head(PATH) "
+        "predicts with it, and mmcl export without --head writes the encoder of the run.",
     )
     check(average is None, "--average: the head decides which weights are exported; leave the option out.")
     weights: Weights = "average" if source.run.config.average.kind else "last"

@@ -136,7 +136,7 @@ def prepare(
         (partial / "request.sha256").unlink()
         made_by = {
             "request": asked.to_json(),
-            "recipe": {"name": recipe.name, "options": list(recipe.options)} if recipe else None,
+            "recipe": recipe.origin() if recipe else None,
         }
         writing.finish(partial, made_by=made_by)
         partial.rename(out)

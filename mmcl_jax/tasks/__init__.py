@@ -2,6 +2,8 @@
 
 from mmcl_jax.tasks.choice import TASKS, is_dense, task_of
 from mmcl_jax.tasks.classes import Class
+from mmcl_jax.tasks.detection.detection import CocoDetection, Detection, FrocDetection
+from mmcl_jax.tasks.dice import Dice
 from mmcl_jax.tasks.masks import Masks
 from mmcl_jax.tasks.multi_label import MultiLabel
 from mmcl_jax.tasks.number import Number
@@ -12,6 +14,6 @@ from mmcl_jax.tasks.segmentation import Segmentation
 from mmcl_jax.tasks.task import Details, Task, Units
 
 __all__ = [
-    "TASKS", "Class", "Details", "Masks", "MultiLabel", "Number", "Numbers", "Ordinal", "OrdinalLogits",
-    "Segmentation", "Task", "Units", "is_dense", "task_of",
+    "TASKS", "Class", "CocoDetection", "Details", "Detection", "Dice", "FrocDetection", "Masks", "MultiLabel",
+    "Number", "Numbers", "Ordinal", "OrdinalLogits", "Segmentation", "Task", "Units", "is_dense", "task_of",
 ]  # fmt: skip

@@ -7,6 +7,8 @@ import numpy as np
 from mmcl_jax.data.schema import Column
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.tasks.classes import Class
+from mmcl_jax.tasks.detection.detection import CocoDetection, Detection, FrocDetection
+from mmcl_jax.tasks.dice import Dice
 from mmcl_jax.tasks.masks import Masks
 from mmcl_jax.tasks.multi_label import MultiLabel
 from mmcl_jax.tasks.number import Number
@@ -16,7 +18,8 @@ from mmcl_jax.tasks.ordinal_logits import OrdinalLogits
 from mmcl_jax.tasks.segmentation import Segmentation
 from mmcl_jax.tasks.task import Task
 
-_ALL = (Class, Ordinal, OrdinalLogits, Number, MultiLabel, Numbers, Segmentation, Masks)
+_DETECTION = (Detection, CocoDetection, FrocDetection)
+_ALL = (Class, Ordinal, OrdinalLogits, Number, MultiLabel, Numbers, Segmentation, Masks, Dice, *_DETECTION)
 TASKS: dict[str, type[Task]] = {task.name: task for task in _ALL}
 
 
@@ -85,5 +88,5 @@ def task_of(
 
 
 def is_dense(task: Task) -> bool:
-    """Return whether a task predicts every pixel of an image."""
-    return isinstance(task, Segmentation | Masks)
+    """Return whether a task predicts pixels or boxes of an image, from maps."""
+    return isinstance(task, Segmentation | Masks | Detection)

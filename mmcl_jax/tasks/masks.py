@@ -58,7 +58,7 @@ class Masks(Task):
 
     def mean_loss(self, outputs: jax.Array, targets: jax.Array, weights: jax.Array | None = None) -> jax.Array:
         """Return `[...]` the weighted sum of both losses, each over all labelled pixels of the batch."""
-        overlap, total = _sums(outputs, targets)
+        overlap, total = pixel_sums(outputs, targets)
         if weights is not None:
             overlap, total = overlap * weights, total * weights
         dice = (2 * overlap.sum(axis=-1) + SMOOTH) / (total.sum(axis=-1) + SMOOTH)
@@ -66,7 +66,7 @@ class Masks(Task):
 
     def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Return the soft Dice coefficient, as in `metrics`."""
-        overlap, total = _sums(outputs, targets)
+        overlap, total = pixel_sums(outputs, targets)
         return (2 * overlap.sum() + SMOOTH) / (total.sum() + SMOOTH)
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
@@ -115,7 +115,7 @@ def _labelled(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Ar
     return codes >= 0, jnp.maximum(codes, 0).astype(jnp.float32)
 
 
-def _sums(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+def pixel_sums(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return per image, `[..., B]`, the sum of p t and the sum of p + t over its labelled pixels and masks."""
     valid, wanted = _labelled(outputs, targets)
     probabilities = jnp.where(valid, jax.nn.sigmoid(outputs), 0)
@@ -124,7 +124,7 @@ def _sums(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]
 
 
 def _sums_of_rows(outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return `_sums` on the host, float64, an image at a time."""
+    """Return `pixel_sums` on the host, float64, an image at a time."""
     overlap, total = np.zeros(len(targets)), np.zeros(len(targets))
     for row, (logits, codes) in enumerate(zip(outputs, targets, strict=True)):
         probabilities = np.where(codes >= 0, expit(logits.astype(np.float64)), 0)

@@ -74,6 +74,7 @@ class Task(abc.ABC):
       details: the metrics in a further table.
       dtype: of targets on the device.
       per_class: whether targets are class codes, so that label budgets can be drawn per class.
+      on_host: whether the primary metric is no program of a device, so that `score_on_host` computes it.
       label: name of the label; several names are joined by "+". Tasks that differ only in their label are equal, and
         share compiled programs.
     """
@@ -83,6 +84,7 @@ class Task(abc.ABC):
     details: ClassVar[Details] = Details()
     dtype: ClassVar[type] = np.float32
     per_class: ClassVar[bool] = False
+    on_host: ClassVar[bool] = False
     label: str = dataclasses.field(compare=False)
 
     @property
@@ -140,6 +142,10 @@ class Task(abc.ABC):
           targets: `[N]`, standardised.
         """
         return jnp.where(jnp.isfinite(outputs).all(), self._score(outputs, targets), jnp.nan)
+
+    def score_on_host(self, outputs: np.ndarray, targets: np.ndarray) -> float:
+        """Return the `score`, by the host, of a task that says so (`on_host`)."""
+        return self.sign * self.metrics(outputs, targets)[self.primary]
 
     @abc.abstractmethod
     def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.tasks import (
     TASKS,
     Class,
+    Dice,
     Masks,
     MultiLabel,
     Number,
@@ -40,6 +41,7 @@ EVERY: dict[str, Task] = {
     "mask": Segmentation(label="lesion", classes=2),
     "masks": Segmentation(label="organs", classes=3),
     "overlapping masks": Masks(label="disc+atrophy", names=("disc", "atrophy")),
+    "masks by the Dice loss": Dice(label="disc+atrophy", names=("disc", "atrophy")),
 }
 
 SCORE = jax.jit(lambda task, outputs, targets: task.score(outputs, targets), static_argnums=0)
@@ -92,7 +94,10 @@ def test_what_chooses_settings_is_the_metric_that_is_reported(task: Task, holes:
     assert set(task.shown) <= set(task.metrics(outputs, targets))
 
 
-@pytest.mark.parametrize("name", ["numbers", "multi_label", "one class of each", "mask", "masks", "overlapping masks"])
+@pytest.mark.parametrize(
+    "name",
+    ["numbers", "multi_label", "one class of each", "mask", "masks", "overlapping masks", "masks by the Dice loss"],
+)
 def test_labels_that_are_missing_change_neither_loss_nor_gradient(name: str) -> None:
     task = EVERY[name]
     targets = targets_of(task, 40, holes=0.5)
@@ -170,6 +175,22 @@ def test_masks_as_scikit_learn_has_them() -> None:
     assert metrics["iou"] == pytest.approx(sklearn.jaccard_score(true, found, labels=[1, 2], average="macro"))
     empty = task.metrics(np.eye(3)[np.zeros((4, 6, 5), int)], np.zeros((4, 6, 5), int))
     assert np.isnan(empty["dice"])  # nothing to find, and nothing found
+
+
+def test_the_dice_loss_is_that_of_the_whole_batch_and_0_without_foreground() -> None:
+    """As `segmentation_models_pytorch` has it: all masks and pixels of a batch are one ratio."""
+    task = EVERY["masks by the Dice loss"]
+    targets = targets_of(task, 6)
+    outputs, weights = outputs_of(task, targets), np.array([1, 1, 1, 1, 0, 0], np.float32)
+    chances, kept = 1 / (1 + np.exp(-outputs.astype(np.float64))), targets[:4]
+    expected = 1 - 2 * (chances[:4] * kept).sum() / (chances[:4] + kept).sum()
+    loss = task.mean_loss(jnp.asarray(outputs), jnp.asarray(targets, jnp.int8), jnp.asarray(weights))
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    value, slope = LOSS(task, jnp.asarray(outputs), jnp.zeros(targets.shape, jnp.int8))
+    assert float(value) == 0
+    assert not np.asarray(slope).any()
+    shares = task.contributions(outputs, targets)
+    assert shares.mean() == pytest.approx(task.metrics(outputs, targets)["dice"])
 
 
 @pytest.mark.parametrize("name", ["ordinal", "multi_label", "numbers"])

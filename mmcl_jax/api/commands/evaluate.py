@@ -38,6 +38,7 @@ def evaluate(
     protocol: str | Iterable[str] = _DEFAULT.protocols,
     input: str | Iterable[str] = _DEFAULT.inputs,
     fraction: float | Iterable[float] | None = None,
+    first: bool = False,
     per_class: int | Iterable[int] = (),
     subset: str | Iterable[str] = (),
     label: str | Iterable[str] | None = None,
@@ -46,6 +47,8 @@ def evaluate(
     baselines: str | Iterable[str] = BASELINES,
     learning_rates: float | Iterable[float] | None = None,
     max_epochs: int | None = _DEFAULT.max_epochs,
+    head: str | None = _DEFAULT.tuning.head,
+    anchors: Literal["released", "corrected"] = _DEFAULT.tuning.anchors,
     batch_size: int | None = _DEFAULT.tuning.batch_size,
     accumulate: int = _DEFAULT.tuning.accumulate,
     weight_decay: float = _DEFAULT.tuning.weight_decay,
@@ -53,6 +56,7 @@ def evaluate(
     select: Literal["metric", "loss"] = _DEFAULT.tuning.select,
     augment: Literal["run", "flip", "none"] = _DEFAULT.tuning.augment,
     frozen_epochs: int = _DEFAULT.tuning.frozen_epochs,
+    frozen_steps: int = _DEFAULT.tuning.frozen_steps,
     frozen_rate: float = _DEFAULT.tuning.frozen_rate,
     schedule: str = _DEFAULT.schedule,
     cycle_momentum: bool | None = _DEFAULT.cycle_momentum,
@@ -84,6 +88,7 @@ def evaluate(
         "realmlp" and "tabm" on the columns alone.
       input: what is predicted from, such as "image" or "image+table", or several inputs.
       fraction: shares of the training labels, such as `[1, 0.1, 0.01]`.
+      first: whether these shares are the first rows of the store, as LoVT takes them, in place of random ones.
       per_class: labels per class, such as `[5, 20]`.
       subset: named subsets of the store, such as "train_10".
       label: labels to predict; by default the store's first that is a class. "a+b" is one task.
@@ -92,6 +97,9 @@ def evaluate(
       baselines: to evaluate too; () for none.
       learning_rates: to choose from on validation.
       max_epochs: the longest training.
+      head: of a mask: "linear_segmentation", the default of "probe", or "unet", the default of "finetune"; of boxes:
+        "yolo".
+      anchors: of "yolo": "released", as LoVT has them, or "corrected".
       batch_size: rows per step of "finetune", "augmented_probe" and "unet"; by default 512, or 16 for masks.
       accumulate: slices of such a batch whose gradients are added; batch normalisation sees a slice.
       weight_decay: L2 in the gradient of these protocols, as in PyTorch's Adam.
@@ -99,8 +107,10 @@ def evaluate(
       select: whether the "metric" or the "loss" on validation chooses epoch and rate.
       augment: of training images: "run", as the run augments them; "flip", at most mirrored; "none".
       frozen_epochs: first epochs of "finetune" in which the encoder of a run is not trained.
-      frozen_rate: the learning rate of these epochs.
-      schedule: of the learning rate: "constant", or "one_cycle" over all of `max_epochs` (100 by default), up to the
+      frozen_steps: first batches in which it is not trained, in place of epochs.
+      frozen_rate: the learning rate of these epochs or batches.
+      schedule: of the learning rate: "constant"; "plateau", halved while the loss on validation does not improve, or
+        "metric_plateau" while the metric does not; or "one_cycle" over all of `max_epochs` (100 by default), up to the
         maximum that `learning_rates` give (0.01 by default).
       cycle_momentum: whether the momentum moves inversely in "one_cycle"; by default it does, as in PyTorch.
       trials: settings of each rival to choose from, the library's defaults first, by default 6; of "logistic" 32.
@@ -146,7 +156,10 @@ def evaluate(
     if not isinstance(store, Store):
         store = Store.open(path_of(store, "--store")) if store is not None else runs[0].store()
     budgets = [Budget(per_class=n) for n in several(per_class)]
-    budgets += [Budget(fraction=f) for f in several(fraction) or (() if budgets or several(subset) else (1.0,))]
+    check(not first or bool(several(fraction)), "--first: name the shares of rows too, such as --fraction 0.1,0.01.")
+    budgets += [
+        Budget(fraction=f, first=first) for f in several(fraction) or (() if budgets or several(subset) else (1.0,))
+    ]
     options = EvaluationOptions(
         protocols=several(protocol),
         inputs=several(input),
@@ -160,6 +173,8 @@ def evaluate(
         schedule=schedule,
         cycle_momentum=cycle_momentum,
         tuning=Tuning(
+            head=head,
+            anchors=anchors,
             batch_size=batch_size,
             accumulate=accumulate,
             weight_decay=weight_decay,
@@ -167,6 +182,7 @@ def evaluate(
             select=select,
             augment=augment,
             frozen_epochs=frozen_epochs,
+            frozen_steps=frozen_steps,
             frozen_rate=frozen_rate,
             normalisation=normalisation,
         ),

@@ -7,9 +7,11 @@ from typing import Any
 
 from mmcl_jax import datasets as recipes
 from mmcl_jax.api.given import AnyPath, overriding, path_of
+from mmcl_jax.border import to_json
 from mmcl_jax.bucket.border import addressed
 from mmcl_jax.errors import check
 from mmcl_jax.files import atomic
+from mmcl_jax.prepare.recipe import DRAWN
 from mmcl_jax.synthetic import GENERATORS, READERS
 from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
@@ -39,6 +41,7 @@ def generate(name: str, *, out: AnyPath, options: Mapping[str, Any] | Sequence[s
     check_folder(folder, "--out")
     with atomic(folder) as partial:
         suggested = recipes.call(GENERATORS, name, texts, root=partial) or ()
+        (partial / DRAWN).write_text(to_json({"generator": name, "options": texts}) + "\n")
     recipe, below = READERS.get(name, (name, "."))
     known = recipes.RECIPES.options(recipe)
     shared = "".join(f" --dataset.{word}" for word in texts if word.partition("=")[0] in known)

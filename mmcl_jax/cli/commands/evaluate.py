@@ -10,10 +10,11 @@ from mmcl_jax.cli import types
 from mmcl_jax.evaluation.heads.adam import OPTIMIZERS
 from mmcl_jax.evaluation.heads.cycle import SCHEDULES
 from mmcl_jax.evaluation.protocols.options import PROTOCOLS
-from mmcl_jax.evaluation.protocols.tuning import AUGMENT, NORMALISATION, SELECT
+from mmcl_jax.evaluation.protocols.tuning import AUGMENT, HEADS, NORMALISATION, SELECT
 from mmcl_jax.evaluation.results.summary import show
 from mmcl_jax.evaluation.sources.missingness import STRATEGIES
 from mmcl_jax.tasks import TASKS
+from mmcl_jax.tasks.detection.anchors import ANCHORS
 from mmcl_jax.training.processes import is_primary
 
 
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--protocol", type=types.names, help=f"protocols, some of {','.join(PROTOCOLS)}, such as probe,knn")
     add("--input", type=types.names, help="inputs to predict from, such as image,table,image+table")
     add("--fraction", type=types.fractions, help="shares of the training labels, such as 1,0.1,0.01")
+    add("--first", action="store_true", help="these shares are the first rows of the store, not random ones")
     add("--per-class", type=types.counts, help="labels per class, such as 5,20")
     add("--subset", type=types.names, help="named subsets of the store, such as train_10,train_balanced")
     add(
@@ -64,6 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"of the encoders of augmented_probe, one of {','.join(NORMALISATION)}: by running statistics, or by the "
         "batch, adapting them",
     )
+    add(
+        "--head",
+        help=f"of masks or boxes, one of {','.join(HEADS)}; of masks by default linear in probe, a U-Net in finetune",
+    )
+    add("--anchors", help=f"of yolo, one of {','.join(ANCHORS)}; released by default")
     add("--batch-size", type=types.count, help="rows per step of probe and finetune; 512 by default, 16 for masks")
     add("--accumulate", type=types.count, help="slices of a batch whose gradients are added; each is normalised alone")
     add("--weight-decay", type=float, help="L2 in the gradient of finetune, such as 1e-5; 0 by default")
@@ -74,7 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"of training images, one of {','.join(AUGMENT)}: as the run augments, mirrored at most, or not at all",
     )
     add("--frozen-epochs", type=int, help="first epochs of finetune that do not train the encoder of a run")
-    add("--frozen-rate", type=float, help="learning rate of these epochs; 0.001 by default")
+    add("--frozen-steps", type=int, help="first batches of finetune that do not, in place of epochs")
+    add("--frozen-rate", type=float, help="learning rate of these epochs or batches; 0.001 by default")
     add("--max-epochs", type=types.count, help="limit of epochs; an epoch of probe has at least 25 steps")
     add("--missing", type=types.shares, help="shares of the table to hide, each for a score, such as 0,0.3,0.5,0.9")
     add("--missing-by", type=types.names, help=f"what is hidden first, some of {','.join(STRATEGIES)}")
@@ -86,7 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--schedule",
-        help=f"of the learning rate, one of {','.join(SCHEDULES)}; one_cycle takes all of --max-epochs (default 100) "
+        help=f"of the learning rate, one of {','.join(SCHEDULES)}: plateau halves it while the loss on validation does "
+        "not improve, metric_plateau while the metric does not; one_cycle takes all of --max-epochs (default 100) "
         "up to the maximum --learning-rates (default 0.01)",
     )
     add(

@@ -30,6 +30,10 @@ SIZE = (256, 256)
 FINDINGS = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
 DEVICES = "Support Devices"  # a label beside the five
 FRONTAL = ("AP", "PA")
+RESTRICTION = (
+    "these weights were trained on images and reports of patients, which are for credentialed users of PhysioNet under "
+    "its data use agreement; before weights are shared, read what the agreement says of models trained on the data."
+)
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
 _FOLDERS = ("mimic-cxr-jpg_2-0-0", "")
 _VERSION = "mimic-cxr-2.0.0"
@@ -134,6 +138,7 @@ def mimic_cxr(
         },
         steps=tuple(steps),
         fields={"aspect": "pad", "stack": "varying", "cohort": "outer"},
+        restriction=RESTRICTION,
     )  # fmt: skip
 
 

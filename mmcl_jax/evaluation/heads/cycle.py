@@ -7,7 +7,7 @@ import numpy as np
 
 from mmcl_jax.training.optim.schedules import one_cycle
 
-SCHEDULES = ("constant", "one_cycle")
+SCHEDULES = ("constant", "one_cycle", "plateau", "metric_plateau")
 PEAK = 1e-2  # the maximum of MT-CMTM (Roy et al., 2025)
 EPOCHS = 100
 NEVER = np.iinfo(np.int32).max  # the patience of a training whose length is fixed

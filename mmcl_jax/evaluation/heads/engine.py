@@ -13,6 +13,7 @@ from mmcl_jax.evaluation.heads.cycle import OneCycle
 from mmcl_jax.evaluation.heads.encoded import FeatureEncoder
 from mmcl_jax.evaluation.heads.feeds import Feed
 from mmcl_jax.evaluation.heads.linear import LinearHead, Params
+from mmcl_jax.evaluation.heads.plateau import Plateau
 from mmcl_jax.evaluation.heads.programs import HeadRecipe, Programs, Progress, Weights
 from mmcl_jax.tasks import Task, Units
 
@@ -64,9 +65,10 @@ class Search:
       ties: which of several rates with the same metric wins: the "first", or that of the smallest validation "loss".
       report: called with a progress text after every round.
       cycle: how rates move within `max_rounds`; None for constant rates.
-      held_rounds: number of first rounds in which an encoder that is trained with the head is held; afterwards
-        training goes on with new moments and a new patience.
-      held_rate: the learning rate of these rounds.
+      plateau: how rates fall while validation does not improve; None for rates that do not.
+      held_steps: number of first steps in which an encoder that is trained with the head is held; afterwards training
+        goes on with new moments and a new patience.
+      held_rate: the learning rate of these steps.
     """
 
     reads: tuple[str, ...]
@@ -76,7 +78,8 @@ class Search:
     ties: Literal["first", "loss"]
     report: Callable[[str], None] | None = None
     cycle: OneCycle | None = None
-    held_rounds: int = 0
+    plateau: Plateau | None = None
+    held_steps: int = 0
     held_rate: float = 0.0
 
 
@@ -150,15 +153,20 @@ def optimise(
     paces = search.cycle.paces(search.max_rounds * feed.steps) if search.cycle else {}
     stacked = recipe.encoders is None  # a batch has all steps of a round
     running: collections.deque[jax.Array] = collections.deque()
-    step, number = 0, 0
+    shares = search.plateau.start(rates.shape) if search.plateau else None
+    all_held = search.held_steps >= search.max_rounds * feed.steps
+    step, number, now_speeds = 0, 0, speeds
     for number in range(1, search.max_rounds + 1):
-        held = number <= search.held_rounds
-        advance = programs.steps if stacked else programs.held_step if held else programs.step
-        if number == search.held_rounds + 1 and search.held_rounds:
-            moments = jax.device_put(programs.first_moments(weights), programs.everywhere)
-            progress = progress.again()
-        now_speeds = jnp.full_like(speeds, search.held_rate) if held else speeds
         for batch in feed.round(number):
+            held = step < search.held_steps
+            advance = programs.steps if stacked else programs.held_step if held else programs.step
+            if step == search.held_steps > 0:
+                moments = jax.device_put(programs.first_moments(weights), programs.everywhere)
+                progress = progress.again()
+                shares = search.plateau.start(rates.shape) if search.plateau else None
+            now_speeds = jnp.full_like(speeds, search.held_rate) if held else speeds
+            if shares is not None:
+                now_speeds = now_speeds * shares.now
             now = slice(step * feed.steps, (step + 1) * feed.steps) if stacked else step
             paced = {**batch, **{name: values[now] for name, values in paces.items()}}
             weights, moments, losses = advance(
@@ -176,7 +184,9 @@ def optimise(
             most = "" if search.cycle else "at most "
             judged_by = "loss" if recipe.select == "loss" else recipe.task.primary
             search.report(f"{name}, epoch {number} of {most}{search.max_rounds}, validation {judged_by} {reached:.3f}")
-        going_on = held and search.held_rounds < search.max_rounds
+        if shares is not None:
+            shares.follow(loss=np.asarray(loss), metric=np.asarray(metric))
+        going_on = not all_held and 0 < step <= search.held_steps
         if np.asarray(progress.stopped).all() and not going_on:
             break
     return best, jax.device_get(progress), number
@@ -184,7 +194,14 @@ def optimise(
 
 def measured(programs: Programs, heads: Params, features: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the score and the loss `[G, L]` of all heads on validation."""
-    return programs.measure(heads, features, targets)
+    score, loss = programs.measure(heads, features, targets)
+    task, encoders = programs.recipe.task, programs.recipe.encoders
+    if task.on_host and programs.recipe.select == "metric":
+        assert encoders is not None  # so that the features are the outputs of the only head
+        assert encoders.dense
+        value = task.score_on_host(np.asarray(features), np.asarray(targets[0]))
+        score = jax.device_put(jnp.full_like(score, value), programs.everywhere)
+    return score, loss
 
 
 _outputs = jax.jit(lambda head, params, features: head(params, features), static_argnums=0)

@@ -130,8 +130,6 @@ class EncodedFeed(Feed):
         self._train, self._val, self._order, self._seed, self._frozen = train, val, order, seed, frozen
         self._sampler = balanced(train.targets) if balance else None
         self._divided = programs.divided
-        encoders = programs.recipe.encoders
-        self._dense = encoders is not None and encoders.dense
 
     def round(self, number: int) -> Iterator[HeadBatch]:
         """Yield the batches of an epoch."""
@@ -143,7 +141,7 @@ class EncodedFeed(Feed):
 
     def val_features(self, weights: Weights) -> jax.Array:
         """Return the features of the validation split by the encoder, or the outputs of the head of dense encoders."""
-        return self._val.outputs(weights) if self._dense else self._val.features(weights.encoder, self._frozen)
+        return self._val.outputs(weights) if self._val.dense else self._val.features(weights.encoder, self._frozen)
 
 
 class EncodedSplit:
@@ -153,6 +151,12 @@ class EncodedSplit:
         self.targets = examples.targets
         self._programs, self._examples, self._size = programs, examples, size
         self._cached: jax.Array | None = None
+
+    @property
+    def dense(self) -> bool:
+        """Whether a feature is a map, which only `outputs` reads."""
+        encoders = self._programs.recipe.encoders
+        return encoders is not None and encoders.dense
 
     def features(self, trained: FeatureEncoder | None, frozen: FeatureEncoder | None) -> jax.Array:
         """Return the features `[M, D]` by the trained encoder, or by the frozen encoder if none is trained."""

@@ -38,6 +38,10 @@ class LinearHead:
     reads: ClassVar[Literal["pooled", "maps"]] = "pooled"
     zeros: bool = False
 
+    def bias_shape(self, outputs: int) -> tuple[int, ...]:
+        """Return the shape of the bias of one head."""
+        return (outputs,)
+
     def new(self, features: int, outputs: int, *, seeds: Sequence[int]) -> Params:
         """Return the initial weights of one head per seed, `[R, D, outputs]` and `[R, outputs]`."""
         if self.zeros:

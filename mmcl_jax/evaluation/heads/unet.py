@@ -14,17 +14,8 @@ from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.layers import batch_norm, conv, norm_relu, torch_linear
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
-from mmcl_jax.evaluation.heads.encoded import (
-    Encoders,
-    FeatureEncoder,
-    Presence,
-    ViewSpec,
-    ViewValues,
-    encoded,
-    features_of,
-)
 from mmcl_jax.evaluation.heads.linear import Params
-from mmcl_jax.training.state.train_state import Arrays, split_model
+from mmcl_jax.evaluation.heads.maps import MapEncoders
 
 DECODER = "decoder:unet"  # beside the modalities, whose names have no colon
 _LEAST = 8  # channels of the finest blocks
@@ -176,33 +167,19 @@ class UNetHead(LinearSegmentation):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class UNetEncoders(Encoders):
+class UNetEncoders(MapEncoders):
     """An image encoder with the `UNet` that decodes it, whose "features" are the decoded map `[B, h, w, D]`."""
 
-    dense = True
+    decoder = DECODER
 
-    def pooled(
-        self,
-        encoder: FeatureEncoder,
-        views: ViewValues,
-        *,
-        train: bool,
-        hold: bool = False,
-        images: dict[ViewSpec, int] | None = None,
-        present: Presence | None = None,
-    ) -> tuple[Float[Array, "B h w D"], Arrays]:
-        """Return the decoded maps, float32, and the running statistics after them."""
-        module = nnx.merge(self.graphdef, encoder.params, encoder.statistics)
-        train_encoder = train and not hold
-        features = features_of(module, views, train=train_encoder)
-        (modality,), (spec,) = self.modalities, self.views
-        maps = maps_of(encoded(module, modality, spec, features, train=train_encoder), views[spec])
-        decoded = module[DECODER](maps, train=train)
-        return decoded.astype(jnp.float32), split_model(module)[1]
+    @staticmethod
+    def decoder_of(encoder: nnx.Module, view: jax.ShapeDtypeStruct, *, rngs: nnx.Rngs, dtype: DTypeLike) -> UNet:
+        """Return an untrained `UNet`; see `unet_of`."""
+        return unet_of(encoder, view, rngs=rngs, dtype=dtype)
 
-    def is_held(self, path: tuple[Any, ...]) -> bool:
-        """Return whether the parameter at a path of the tree stays while the encoder is held: all but the decoder's."""
-        return path[0].key != DECODER
+    def decoded(self, module: Any, features: Features, view: Array, *, train: bool) -> Array:
+        """Return the decoded map."""
+        return module[DECODER](maps_of(features, view), train=train)
 
 
 def unet_of(encoder: nnx.Module, view: jax.ShapeDtypeStruct, *, rngs: nnx.Rngs, dtype: DTypeLike) -> UNet:

@@ -24,6 +24,7 @@ from mmcl_jax.evaluation.sources.checks import (
     check_distinct,
     check_ensemble,
     check_inputs,
+    check_pictured,
     check_reads_holes,
     check_rows,
 )
@@ -92,7 +93,8 @@ def evaluate_runs(
         for input in inputs:
             for run in on_fold:
                 check_inputs(run, data, input)
-            check_dense(data, input, predicting)
+                check_pictured(run, data, input)
+            check_dense(data, input, predicting, options.tuning.head)
             run = on_fold[0]
             names = [name for key in modalities_of(input) for name in needed_inputs(run.config.views, key)]
             part = data.having(list(dict.fromkeys(run.inputs.specs[name].of for name in names)))
@@ -151,6 +153,7 @@ def evaluate_runs(
             max_epochs=options.epochs,
             log=lambda text: bar.update(done, text),
             cycle=options.cycle,
+            plateau=options.plateau,
             tuning=options.tuning,
             trials=options.trials,
             optimizer=options.optimizer,

@@ -28,12 +28,13 @@ from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
 from mmcl_jax.evaluation.heads.ensemble import EnsembleHead
 from mmcl_jax.evaluation.heads.feeds import EncodedFeed, EncodedSplit
 from mmcl_jax.evaluation.heads.linear import LinearHead
+from mmcl_jax.evaluation.heads.plateau import Plateau
 from mmcl_jax.evaluation.heads.programs import HeadRecipe, Select, Weights, programs_of
-from mmcl_jax.evaluation.heads.unet import UNetHead
 from mmcl_jax.evaluation.protocols.made import Seed, made_of
 from mmcl_jax.evaluation.protocols.probe import all_trained
 from mmcl_jax.evaluation.protocols.tuning import BATCH_SIZE, PATIENCE
-from mmcl_jax.tasks import Class, Ordinal, Task, is_dense
+from mmcl_jax.tasks import Class, Detection, Ordinal, Task, is_dense
+from mmcl_jax.tasks.detection.anchors import Anchors
 from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.state.train_state import split_model
@@ -79,10 +80,14 @@ class FinetuneSettings:
       augment: of training images: "run", "flip" or "none" (see `Tuning`); masks are predicted without.
       augment_probability: share of training images that are augmented, of "run".
       frozen_epochs: number of first epochs in which encoders that are trained are held.
-      frozen_rate: the learning rate of these epochs.
+      frozen_steps: number of first batches in which they are held, in place of epochs.
+      frozen_rate: the learning rate of these epochs or batches.
       ensemble: whether the head is the mean of a head on each modality (see `EnsembleHead`); it is returned as the
         linear head that it amounts to.
+      plateau: how the rates fall while validation does not improve; None for rates that do not.
       cycle: how the rates move within `max_epochs`; then no training ends earlier. None for constant rates.
+      head: of masks, "linear_segmentation" or "unet", None for a U-Net; boxes have a YOLO.
+      anchors: of a YOLO, "released" or "corrected".
       optimizer: "adam" or "radam".
       balanced: whether every class is drawn as often.
       normalisation: of frozen encoders: "frozen" running statistics, or statistics that "adapt" (see `Tuning`).
@@ -106,8 +111,12 @@ class FinetuneSettings:
     augment: Literal["run", "flip", "none"] = "run"
     augment_probability: float = 0.8
     frozen_epochs: int = 0
+    frozen_steps: int = 0
     frozen_rate: float = 1e-3
     ensemble: bool = False
+    head: str | None = None
+    anchors: Anchors = "released"
+    plateau: Plateau | None = None
     cycle: OneCycle | None = None
     optimizer: Optimizer = "adam"
     balanced: bool = False
@@ -121,8 +130,8 @@ class FinetuneSettings:
             check(getattr(self, name) > 0, f"{name}: must be positive, not {getattr(self, name)}.")
         check(self.batch_size % self.accumulate == 0, f"accumulate: {self.accumulate} does not divide the batch size.")
         check(
-            not self.frozen_epochs or self.cycle is None,
-            "--frozen-epochs: a cycle of rates has no frozen epochs; leave --schedule or --frozen-epochs out.",
+            not self.frozen_epochs + self.frozen_steps or self.cycle is None,
+            "--frozen-epochs: a cycle of rates freezes nothing; leave --schedule or --frozen-epochs out.",
         )
 
     @property
@@ -132,13 +141,17 @@ class FinetuneSettings:
 
     @property
     def dense(self) -> bool:
-        """Whether masks are predicted, by a U-Net."""
+        """Whether the task is dense, so that a head reads maps."""
         return is_dense(self.task)
 
-    @property
-    def held_epochs(self) -> int:
-        """The number of first epochs in which encoders beside a trained decoder or head are held."""
-        return self.max_epochs if self.frozen else min(self.frozen_epochs, self.max_epochs)
+    def held_steps(self, of_epoch: int) -> int:
+        """Return the number of first steps in which encoders beside a trained decoder or head are held.
+
+        Args:
+          of_epoch: number of steps in an epoch.
+        """
+        every = self.max_epochs * of_epoch
+        return every if self.frozen else min(self.frozen_epochs * of_epoch + self.frozen_steps, every)
 
 
 def finetune(
@@ -155,11 +168,11 @@ def finetune(
     The head is a linear layer on the pooled features of the encoders, which are concatenated (Hager et al., CVPR 2023,
     section 4.2; the defaults are those of their released code). It is trained by Adam at a constant rate, or with a
     `cycle`, by default without weight decay, on the loss of the task; targets that are numbers are standardised by the
-    training rows. The head of masks is a `UNet` on the maps of an image encoder, which is trained with
-    the encoder or, if that is frozen, alone. Training images are augmented with probability 0.8, as in pretraining but
-    with crops of 0.6 to 1 of the area, and only resized otherwise; table rows are not augmented, nor are validation and
-    test. The outputs of a row with
-    several images are averaged.
+    training rows. The head of masks is a `UNet` on the maps of an image encoder, or a linear layer on its last map
+    (`settings.head`), which is trained with the encoder or, if that is frozen, alone; that of boxes is a `Yolo`.
+    Training images are augmented with probability 0.8, as in pretraining but with crops of 0.6 to 1 of the area, and
+    only resized otherwise; table rows are not augmented, nor are validation and test, nor images with masks or boxes.
+    The outputs of a row with several images are averaged.
 
     If frozen, only the head is trained, and the encoders use their running statistics and do not change. All seeds and
     rates share every encoded batch, and no head depends on another. If not frozen, every seed and rate is a training of
@@ -187,14 +200,14 @@ def finetune(
       UserError: the model's weights are not finite, inputs do not fit the model or the task, the run does not
         augment images, a batch has no complete group, or training diverges at every rate.
     """
-    task, modalities, frozen = settings.task, settings.modalities, settings.frozen
+    modalities, frozen = settings.modalities, settings.frozen
     inputs = tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(config.views, modality)))
-    check_inputs(model, splits, task=task, modalities=modalities, inputs=inputs)
+    check_inputs(model, splits, task=settings.task, modalities=modalities, inputs=inputs)
     name = f"the model of {config.name} (seed {config.seed})"
     check_finite(split_model(model), name, remedy="go back to an earlier checkpoint")
     train, val, test = (_only(inputs, splits[name]) for name in SPLITS)
     made = made_of(model, config, settings, train)
-    encoders, head, group_size = made.encoders, made.head, made.group_size
+    encoders, head, task, group_size = made.encoders, made.head, made.task, made.group_size
     trains = not frozen or settings.dense or settings.adapts  # something beside the head
     unit = (group_size or 1) * settings.accumulate
     group_size = None if not trains or unit == 1 else unit
@@ -244,7 +257,8 @@ def finetune(
             ties="first",
             report=report,
             cycle=settings.cycle,
-            held_rounds=settings.held_epochs if trains else 0,
+            plateau=settings.plateau,
+            held_steps=settings.held_steps(order.steps) if trains else 0,
             held_rate=rates[0] if frozen else settings.frozen_rate,
         )
         return fit(programs, feed, heads, start, search)
@@ -272,7 +286,7 @@ def finetune(
 
 def outputs_of(trained: Trained, split: EncodedSplit, encoder: FeatureEncoder) -> np.ndarray:
     """Return the outputs of a trained head on a split, with the encoder that was trained with it or else `encoder`."""
-    if not isinstance(trained.head, UNetHead):
+    if not split.dense:
         return trained.outputs(split.features(trained.encoder, encoder))
     heads = jax.tree.map(lambda x: x[None, None], trained.params)
     return np.asarray(split.outputs(Weights(heads=heads, encoder=trained.encoder)))
@@ -328,7 +342,8 @@ def check_inputs(
         targets = np.asarray(examples.targets)
         check(len(targets) > 0, f"{where} has no row with the label {task.label!r}.")
         if is_dense(task):
-            check(bool((targets >= 0).any()), f"{where} has no labelled pixel of {task.label!r}.")
+            what = "box" if isinstance(task, Detection) else "labelled pixel"
+            check(bool((targets >= 0).any()), f"{where} has no {what} of {task.label!r}.")
             targets = np.zeros(len(targets))
         numbers = np.issubdtype(targets.dtype, np.number) and not np.isinf(targets).any()
         labelled = numbers and bool((~np.isnan(targets)).reshape(len(targets), -1).any(axis=1).all())

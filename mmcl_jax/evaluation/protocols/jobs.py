@@ -11,6 +11,7 @@ import numpy as np
 from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.heads.adam import Optimizer
 from mmcl_jax.evaluation.heads.cycle import OneCycle
+from mmcl_jax.evaluation.heads.plateau import Plateau
 from mmcl_jax.evaluation.protocols import logistic
 from mmcl_jax.evaluation.protocols.boosting import TABULAR
 from mmcl_jax.evaluation.protocols.options import TRAINING, TUNING, EvaluationOptions
@@ -31,7 +32,7 @@ from mmcl_jax.evaluation.sources.missingness import (
 from mmcl_jax.evaluation.sources.pairs import Pair
 from mmcl_jax.evaluation.sources.reads import modalities_of, pair_name
 from mmcl_jax.evaluation.sources.source import Source
-from mmcl_jax.tasks import is_dense
+from mmcl_jax.tasks import Detection, is_dense
 from mmcl_jax.training.runs.run import Run
 
 NO_LABELS = "no labels"
@@ -48,6 +49,7 @@ class JobSettings:
       log: shows the progress of a training.
       keep: returns the folder to save the heads of a run in; None to save none.
       cycle: how the rates move; None for constant rates.
+      plateau: how the rates fall while validation does not improve; None for rates that do not.
       trials: settings of each rival and of "logistic"; None for their defaults.
       optimizer: of heads.
       balanced: whether the classes of training rows are drawn as often.
@@ -60,6 +62,7 @@ class JobSettings:
     log: Callable[[str], None]
     keep: Callable[[Run], Path] | None = None
     cycle: OneCycle | None = None
+    plateau: Plateau | None = None
     trials: int | None = None
     optimizer: Optimizer = "adam"
     balanced: bool = False
@@ -121,6 +124,11 @@ class Job:
         return list(dict.fromkeys([*of_features, *(tables_of(self.data.store) if self.reads_columns else ())]))
 
     @property
+    def trains_views(self) -> bool:
+        """Whether a head is trained on views that every step encodes, with the settings of `Tuning`."""
+        return self.protocol in TUNING or (self.data is not None and isinstance(self.data.task, Detection))
+
+    @property
     def reads_columns(self) -> bool:
         """Whether the columns of the store's table are read as they are stored."""
         return self.columns_alone or self.beside
@@ -135,7 +143,8 @@ class Job:
     def parts(self) -> list[list[int]]:
         """Return the numbers of the draws in groups that are computed and stored together."""
         numbers = list(range(self.count))
-        alone = self.protocol in ("finetune", "unet") or (self.protocol == "augmented_probe" and len(self.rows) > 1)
+        alone = self.protocol in ("finetune", "unet") or isinstance(self.data and self.data.task, Detection)
+        alone = alone or (self.protocol == "augmented_probe" and len(self.rows) > 1)
         return [[number] for number in numbers] if alone else [numbers]
 
     def _drawn(self, settings: JobSettings) -> dict[str, Any]:
@@ -144,7 +153,7 @@ class Job:
         return {
             **({"optimizer": settings.optimizer} if trains and settings.optimizer != "adam" else {}),
             **({"balanced": True} if settings.balanced and (trains or self.protocol == logistic.LOGISTIC) else {}),
-            **({"batch_size": size} if size is not None and self.protocol == "probe" else {}),
+            **({"batch_size": size} if size is not None and self.protocol == "probe" and not self.trains_views else {}),
         }
 
     def of(self, store: Store, settings: JobSettings) -> dict[str, Any]:
@@ -161,7 +170,8 @@ class Job:
             "learning_rates": list(settings.learning_rates) if trains else None,
             "max_epochs": settings.max_epochs if trains else None,
             **({"one_cycle": dataclasses.asdict(settings.cycle)} if trains and settings.cycle else {}),
-            **({"tuning": settings.tuning.changed} if self.protocol in TUNING and settings.tuning.changed else {}),
+            **({"plateau": dataclasses.asdict(settings.plateau)} if trains and settings.plateau else {}),
+            **({"tuning": settings.tuning.changed} if self.trains_views and settings.tuning.changed else {}),
             **({"fold": self.source.run.inputs.fold} if self.source.run.inputs.fold is not None else {}),
             **({"task": self.data.task.name} if self.data and self.data.task.name not in _UNNAMED else {}),
             **({"trials": settings.trials_of(self.protocol)} if self.protocol in (logistic.LOGISTIC, *RIVALS) else {}),
@@ -196,7 +206,6 @@ def jobs_of(
         for budget in options.budgets:
             rows = data.draws(budget, seed=source.run.config.seed, count=options.draws)
             # Protocols with random starts use several on labels that are drawn once.
-            starts = options.draws if protocol in TUNING else 1
             job = Job(
                 source=source,
                 data=data,
@@ -204,8 +213,10 @@ def jobs_of(
                 protocol=protocol,
                 budget=str(budget),
                 rows=rows,
-                count=starts if len(rows) == 1 else len(rows),
+                count=len(rows),
             )
+            if job.trains_views and len(rows) == 1:
+                job = dataclasses.replace(job, count=options.draws)
             both = [job, dataclasses.replace(job, beside=True)]
             for one in both if protocol in TABULAR and source.kind != "raw" else [job]:
                 for missing in options.missingness if one.tables else [WHOLE]:

@@ -26,14 +26,13 @@ from mmcl_jax.border import AtLeast, Open, Real, as_type, read_written, to_json
 from mmcl_jax.bucket.address import is_address
 from mmcl_jax.bucket.border import local
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.heads.dense import LinearSegmentation
 from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, beside
 from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
-from mmcl_jax.evaluation.heads.unet import UNetHead
+from mmcl_jax.evaluation.heads.yolo import YoloHead
 from mmcl_jax.evaluation.protocols.finetune import most_images
-from mmcl_jax.evaluation.protocols.made import encoders_of, unet_encoders_of
+from mmcl_jax.evaluation.protocols.made import DENSE, dense_encoders_of, encoders_of
 from mmcl_jax.evaluation.results.file import OfSource, identity
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.blocks import BLOCK, block_mesh, blockwise, in_blocks, padded
@@ -48,7 +47,7 @@ from mmcl_jax.versions import versions
 
 FORMAT = 1
 FOLDER, ABOUT, ARRAYS = "heads", "head.json", "arrays.npz"
-HEADS: dict[str, type[LinearHead]] = {head.name: head for head in (LinearHead, LinearSegmentation, UNetHead)}
+HEADS: dict[str, type[LinearHead]] = {"linear": LinearHead, **{name: head for name, (head, _) in DENSE.items()}}
 _ANEW = "put a copy of it back, or keep the head again with mmcl evaluate --keep"
 _LONGEST = 120  # characters of a folder's name before the hash
 MASK_BLOCK = 16  # rows whose masks are predicted at once by a device
@@ -100,7 +99,8 @@ class HeadOfSource:
           rows: by input, rows in the form that the encoders read (`Source.rows`; tables are encoded).
 
         Returns:
-          `[N, outputs]`; for a mask `[N, H, W, classes]`.
+          `[N, outputs]`; for a mask `[N, H, W, classes]`; for boxes the logits of cells, of which `trained.task.found`
+          makes boxes in pixels of the stored image.
 
         Raises:
           UserError: an input is missing, or the run's weights are not finite.
@@ -112,7 +112,7 @@ class HeadOfSource:
         def taken(names: tuple[str, ...]) -> dict[str, Any]:
             return {name: rows[name] for name in names} | beside(rows, names)
 
-        if isinstance(self.trained.head, UNetHead):
+        if self.standard is None and self.trained.head.name in DENSE:
             return self._decoded(taken(inputs))
         if self.standard is None:
             return self.of_features(self._encoded(taken(inputs)))
@@ -138,7 +138,7 @@ class HeadOfSource:
         return in_blocks(encode, rows, mesh, block=max(1, BLOCK // most_images(rows, encoders)))
 
     def _decoded(self, rows: Mapping[str, Any]) -> np.ndarray:
-        """Return the outputs `[N, H, W, outputs]` of a U-Net by the encoder and decoder that were kept with it."""
+        """Return the outputs `[N, ..., outputs]` of a dense head by the encoder and decoder that were kept with it."""
         assert self.trained.encoder is not None
         encoders, _ = _trained_encoders(self.source, self.trained.reads, self.trained.head)
         mesh = block_mesh()
@@ -242,7 +242,7 @@ def load_head(directory: Path, run: Run | None = None) -> KeptHead:
         task: Task = _part(TASKS, raw["task"], "task")
         head: LinearHead = _part(HEADS, raw["head"], "head")
         reads = raw["reads"]
-        tuned = of["protocol"] != "probe"
+        tuned = of["protocol"] != "probe" or isinstance(head, YoloHead)
         if run is None:
             path = local(raw["run"]) if is_address(raw["run"]) else (directory / raw["run"]).resolve()
             check(Run.exists(path), f"The run {path} of the head {directory} is missing; pass the run to load_head.")
@@ -270,7 +270,7 @@ def load_head(directory: Path, run: Run | None = None) -> KeptHead:
             reached=math.nan if raw["reached"] is None else raw["reached"],
         )
         shape = trained.params["kernel"].shape
-        if len(shape) != 2 or shape[1] != task.outputs or trained.params["bias"].shape != shape[1:]:
+        if len(shape) != 2 or shape[1] != task.outputs or trained.params["bias"].shape != head.bias_shape(task.outputs):
             raise ValueError(f"its weights {shape} are not those of {task.outputs} outputs")
         standard = Standard(arrays.pop("standard/mean"), arrays.pop("standard/scale")) if not tuned else None
         if arrays:
@@ -329,17 +329,17 @@ def _path(path: Any) -> str:
 
 
 def _trained_encoders(source: Source, reads: tuple[str, ...], head: LinearHead) -> tuple[Encoders, nnx.Dict]:
-    """Return the encoders, with the decoder of a U-Net, whose arrays are kept with a head; the module has no values."""
+    """Return the encoders and a dense head's decoder, whose arrays are kept with a head; the module has no values."""
     run = source.run
     model = nnx.eval_shape(run.untrained_model)
-    if not isinstance(head, UNetHead):
+    if head.name not in DENSE:
         return encoders_of(model, run.config, reads)
     (modality,) = reads
     made: list[Encoders] = []
 
     def module() -> nnx.Dict:
-        encoders, module = unet_encoders_of(
-            run.untrained_model(), run.config, modality, run.inputs.specs[modality].shape, rngs=nnx.Rngs(0)
+        encoders, module = dense_encoders_of(
+            head.name, run.untrained_model(), run.config, modality, run.inputs.specs[modality].shape, rngs=nnx.Rngs(0)
         )
         made.append(encoders)
         return module
@@ -381,7 +381,7 @@ def _program(encoders: Encoders, dtype: str, mesh: Mesh) -> Callable[..., jax.Ar
 
 @functools.lru_cache(maxsize=16)
 def _mask_program(encoders: Encoders, head: LinearHead, dtype: str, mesh: Mesh) -> Callable[..., jax.Array]:
-    """Return the compiled outputs of a U-Net, whose features would not fit the memory, as a function of its arrays."""
+    """Return the compiled outputs of a dense head, whose features fit no memory, as a function of its arrays."""
 
     def outputs(arrays: tuple[FeatureEncoder, Any], rows: dict[str, jax.Array]) -> jax.Array:
         encoder, params = arrays

@@ -1,4 +1,4 @@
-"""What is trained on images: the encoders that compute features, a head on them, and for masks a decoder between."""
+"""What is trained on images: the encoders that compute features, a head on them, and for dense tasks a decoder."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -14,17 +14,34 @@ from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.encoders.layers import BatchNorm
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.batches import Examples, seed_word
+from mmcl_jax.evaluation.heads.dense import LinearSegmentation
 from mmcl_jax.evaluation.heads.encoded import Encoders, built, simple_spec, trained_spec
 from mmcl_jax.evaluation.heads.ensemble import EnsembleHead
 from mmcl_jax.evaluation.heads.linear import LinearHead
-from mmcl_jax.evaluation.heads.unet import DECODER, UNetEncoders, UNetHead, unet_of
+from mmcl_jax.evaluation.heads.maps import MapEncoders
+from mmcl_jax.evaluation.heads.unet import UNetEncoders, UNetHead
+from mmcl_jax.evaluation.heads.yolo import YoloEncoders, YoloHead, frame_of
+from mmcl_jax.tasks import Detection, Task
+from mmcl_jax.tasks.detection.anchors import Anchors, scales_of
 
 Seed = tuple[int, int]
+# The heads of dense tasks, with the encoders that give their features.
+DENSE: dict[str, tuple[type[LinearHead], type[MapEncoders]]] = {
+    "linear_segmentation": (LinearSegmentation, MapEncoders),
+    "unet": (UNetHead, UNetEncoders),
+    "yolo": (YoloHead, YoloEncoders),
+}
 
 
 class Settings(Protocol):
     """The settings that decide what is trained; see `FinetuneSettings`."""
 
+    @property
+    def task(self) -> Task: ...
+    @property
+    def head(self) -> str | None: ...
+    @property
+    def anchors(self) -> Anchors: ...
     @property
     def modalities(self) -> tuple[str, ...]: ...
     @property
@@ -49,6 +66,7 @@ class Made:
       encoders: that compute the features.
       module: from the seed of a head to the encoders, with a decoder for masks.
       head: its kind.
+      task: that it predicts; that of a detector knows its grids and anchors.
       features: the number of features that the head reads.
       group_size: rows that batch normalisation normalises together in training; None for all of a slice.
     """
@@ -56,6 +74,7 @@ class Made:
     encoders: Encoders
     module: Callable[[Seed], nnx.Dict]
     head: LinearHead
+    task: Task
     features: int
     group_size: int | None
 
@@ -68,18 +87,34 @@ def made_of(model: Model, config: ConfigDict, settings: Settings, train: Example
         options = {"augment": settings.augment, "augment_probability": settings.augment_probability}
         encoders, module = encoders_of(model, config, settings.modalities, **options)  # type: ignore[arg-type]
         widths = tuple(model.encoders[modality].out_features for modality in settings.modalities)
-        head = EnsembleHead(widths=widths) if settings.ensemble else LinearHead()
-        return Made(encoders=encoders, module=lambda _: module, head=head, features=sum(widths), group_size=group_size)
+        linear = EnsembleHead(widths=widths) if settings.ensemble else LinearHead()
+        return Made(
+            encoders=encoders,
+            module=lambda _: module,
+            head=linear,
+            task=settings.task,
+            features=sum(widths),
+            group_size=group_size,
+        )
     (modality,) = settings.modalities
-    shape = train.inputs[modality].shape
-    dense, module = unet_encoders_of(model, config, modality, shape[1:], rngs=nnx.Rngs(0))
+    shape = train.inputs[modality].shape[1:]
+    task = settings.task
+    name = "yolo" if isinstance(task, Detection) else settings.head or "unet"
 
     def seeded(seed: Seed) -> nnx.Dict:
-        return unet_encoders_of(model, config, modality, shape[1:], rngs=nnx.Rngs(seed_word((*seed, 1))))[1]
+        return dense_encoders_of(name, model, config, modality, shape, rngs=nnx.Rngs(seed_word((*seed, 1))))[1]
 
-    head = UNetHead(size=(int(train.targets.shape[1]), int(train.targets.shape[2])))
-    features = module[DECODER].out_features
-    return Made(encoders=dense, module=seeded, head=head, features=features, group_size=group_size)
+    dense, module = dense_encoders_of(name, model, config, modality, shape, rngs=nnx.Rngs(0))
+    decoder = module[dense.decoder or modality]
+    if isinstance(task, Detection):
+        head: LinearHead = YoloHead(grids=decoder.grids, widths=decoder.widths)
+        scales = scales_of(frame_of(dense.views[0], shape, modality), decoder.grids, settings.anchors)
+        task = dataclasses.replace(task, scales=scales)
+    else:
+        kind = LinearSegmentation if name == "linear_segmentation" else UNetHead
+        head = kind(size=(int(train.targets.shape[1]), int(train.targets.shape[2])))
+    width = decoder.out_features if dense.decoder else decoder.out_local_features
+    return Made(encoders=dense, module=seeded, head=head, task=task, features=width, group_size=group_size)
 
 
 def _ungrouped(model: Model) -> Model:
@@ -113,12 +148,13 @@ def encoders_of(
     return Encoders(graphdef=nnx.graphdef(module), modalities=modalities, views=views), module
 
 
-def unet_encoders_of(
-    model: Model, config: ConfigDict, modality: str, shape: Sequence[int], *, rngs: nnx.Rngs
-) -> tuple[UNetEncoders, nnx.Dict]:
-    """Return the encoder of an image with an untrained decoder, and the module of both.
+def dense_encoders_of(
+    name: str, model: Model, config: ConfigDict, modality: str, shape: Sequence[int], *, rngs: nnx.Rngs
+) -> tuple[MapEncoders, nnx.Dict]:
+    """Return the encoder of an image with the untrained decoder of a head, if it has one, and the module of both.
 
     Args:
+      name: of the head, one of `DENSE`.
       model: with the encoder.
       config: of its run.
       modality: of the image.
@@ -126,16 +162,19 @@ def unet_encoders_of(
       rngs: of the decoder's initial weights.
 
     Raises:
-      UserError: the modality is no single image of a row, or its encoder has no maps whose grids halve.
+      UserError: the modality is no single image of a row, or its encoder lacks the maps that the head reads.
     """
     alone = tuple(inputs_of(config.views, modality)) == (modality,) and len(shape) == 3
-    check(alone, f"--input {modality}: masks are predicted from one image of a row, which {modality!r} is not.")
-    spec = simple_spec(config, modality, "none")
+    check(
+        alone, f"--input {modality}: masks and boxes are predicted from one image of a row, which {modality!r} is not."
+    )
+    spec, (_, kind) = simple_spec(config, modality, "none"), DENSE[name]
     rows, keys = (
         jax.ShapeDtypeStruct((1, *shape), jnp.uint8),
         jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)),
     )
     view = jax.eval_shape(lambda rows, keys: built(spec).plain(rows, keys, {}).values, rows, keys)
     encoder = model.encoders[modality]
-    module = nnx.Dict({modality: encoder, DECODER: unet_of(encoder, view, rngs=rngs, dtype=config.dtype)})
-    return UNetEncoders(graphdef=nnx.graphdef(module), modalities=(modality,), views=(spec,)), module
+    decoder = kind.decoder_of(encoder, view, rngs=rngs, dtype=config.dtype)
+    module = nnx.Dict({modality: encoder} if decoder is None else {modality: encoder, kind.decoder: decoder})
+    return kind(graphdef=nnx.graphdef(module), modalities=(modality,), views=(spec,)), module

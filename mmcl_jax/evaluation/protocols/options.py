@@ -7,6 +7,7 @@ from pathlib import Path
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.heads.adam import OPTIMIZERS, Optimizer
 from mmcl_jax.evaluation.heads.cycle import EPOCHS, PEAK, SCHEDULES, OneCycle
+from mmcl_jax.evaluation.heads.plateau import WATCHED, Plateau
 from mmcl_jax.evaluation.protocols.boosting import TABULAR
 from mmcl_jax.evaluation.protocols.logistic import LOGISTIC
 from mmcl_jax.evaluation.protocols.probe import LEARNING_RATES, MAX_EPOCHS
@@ -52,7 +53,9 @@ class EvaluationOptions:
         and may be "masks".
       learning_rates: to choose from on validation; None for the six of Hager et al., or 0.01 for "one_cycle".
       max_epochs: the longest training; None for 500, or 100 for "one_cycle".
-      schedule: "constant" rates, or "one_cycle", whose maxima are `learning_rates` and whose length is `max_epochs`:
+      schedule: "constant" rates; "plateau", rates that are halved while validation does not improve, by its loss, and
+        "metric_plateau" by its primary metric (see `Plateau`); or "one_cycle", whose maxima are `learning_rates` and
+        whose length is `max_epochs`:
         validation chooses an epoch, and ends no training.
       cycle_momentum: whether Adam's first decay moves with "one_cycle"; None for yes, as in PyTorch.
       tuning: how `finetune`, `augmented_probe` and `unet` train.
@@ -133,21 +136,22 @@ class EvaluationOptions:
             "--normalisation adapts: encoders that a head alone is trained on adapt where they encode every batch; add "
             "--protocol augmented_probe, or leave it out.",
         )
-        of_probe = ("batch_size",) if "probe" in self.protocols else ()
+        of_probe = ("batch_size", "head") if "probe" in self.protocols else ()
         changed = [name for name in self.tuning.changed if name not in of_probe]
         names = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
         check(
-            not names or any(name in TUNING for name in self.protocols),
-            f"{names}: {' and '.join(self.protocols)} has no such setting; leave it out, or add --protocol finetune.",
+            not names or self.tuning.head == "yolo" or any(name in TUNING for name in self.protocols),
+            f"{names}: {' and '.join(self.protocols)} has no such setting; leave it out, or add --protocol finetune "
+            "(or, for boxes, --head yolo).",
+        )
+        held = "--frozen-steps" if self.tuning.frozen_steps else "--frozen-epochs" if self.tuning.frozen_epochs else ""
+        check(
+            not held or self.cycle is None,
+            f"{held}: a cycle of rates freezes nothing; leave --schedule or {held} out.",
         )
         check(
-            not self.tuning.frozen_epochs or self.schedule == "constant",
-            "--frozen-epochs: a cycle of rates has no frozen epochs; leave --schedule or --frozen-epochs out.",
-        )
-        check(
-            not self.tuning.frozen_epochs or "finetune" in self.protocols,
-            f"--frozen-epochs: {' and '.join(self.protocols)} trains no encoder; leave it out, or add --protocol "
-            "finetune.",
+            not held or "finetune" in self.protocols,
+            f"{held}: {' and '.join(self.protocols)} trains no encoder; leave it out, or add --protocol finetune.",
         )
         check(self.trials is None or self.trials > 0, f"--trials: must be positive, not {self.trials}.")
         check(
@@ -182,6 +186,11 @@ class EvaluationOptions:
     def cycle(self) -> OneCycle | None:
         """How the rates move; None for constant rates."""
         return OneCycle(self.cycle_momentum is not False) if self.schedule == "one_cycle" else None
+
+    @property
+    def plateau(self) -> Plateau | None:
+        """How the rates fall while validation does not improve; None for rates that do not."""
+        return Plateau(WATCHED[self.schedule]) if self.schedule in WATCHED else None
 
     @property
     def epochs(self) -> int:

@@ -11,6 +11,7 @@ from mmcl_jax.evaluation.heads.cycle import NEVER, OneCycle
 from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
 from mmcl_jax.evaluation.heads.feeds import FeatureFeed, Labelled
 from mmcl_jax.evaluation.heads.linear import LinearHead
+from mmcl_jax.evaluation.heads.plateau import Plateau
 from mmcl_jax.evaluation.heads.programs import HeadRecipe, programs_of
 from mmcl_jax.tasks import Task
 from mmcl_jax.training.mesh import local_mesh
@@ -41,6 +42,7 @@ class ProbeSettings:
       max_epochs: most rounds.
       batch_size: most rows of a minibatch.
       cycle: how the rates move within `max_epochs`; None for constant rates.
+      plateau: how the rates fall while validation does not improve; None for rates that do not.
       optimizer: "adam" with a second moment per head, or "radam" with one per weight.
       balanced: whether every class is drawn as often.
     """
@@ -52,6 +54,7 @@ class ProbeSettings:
     max_epochs: int = MAX_EPOCHS
     batch_size: int = BATCH_SIZE
     cycle: OneCycle | None = None
+    plateau: Plateau | None = None
     optimizer: Optimizer = "adam"
     balanced: bool = False
 
@@ -114,6 +117,7 @@ def train_heads(
         max_rounds=settings.max_epochs,
         ties="loss",
         cycle=settings.cycle,
+        plateau=settings.plateau,
     )
     return all_trained(fit(programs, feed, heads, None, search), task)
 

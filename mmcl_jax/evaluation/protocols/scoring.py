@@ -38,7 +38,7 @@ from mmcl_jax.evaluation.sources.missingness import HidingStore
 from mmcl_jax.evaluation.sources.pairs import with_both
 from mmcl_jax.evaluation.sources.reads import is_ensemble, modalities_of
 from mmcl_jax.evaluation.sources.source import Source
-from mmcl_jax.tasks import is_dense
+from mmcl_jax.tasks import Task, is_dense
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
         retrieved = _retrieve(source, store, job.input)
         settings.unchanged()
         return [retrieved]
-    if job.protocol == "probe":
+    if job.protocol == "probe" and not job.trains_views:
         results = _probe(source, data, job.input, job.rows, settings)
     elif job.protocol == "knn":
         results = [_knn(source, data, job.input, job.rows[number]) for number in numbers]
@@ -113,7 +113,7 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
         if settings.keep is not None and result.trained is not None:
             kept = KeptHead(
                 source=source,
-                trained=dataclasses.replace(result.trained, task=data.task),  # its program may be that of a like label
+                trained=dataclasses.replace(result.trained, task=_named(result.trained.task, data.task.label)),
                 standard=result.standard,
                 labels=data.classes,
                 of=job.of(store, settings),
@@ -121,6 +121,11 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
             )
             kept.write(settings.keep(source.run))
     return scores
+
+
+def _named(task: Task, label: str) -> Task:
+    """Return the task of a head with its own label; the task of its program may be that of a like label."""
+    return dataclasses.replace(task, label=label)
 
 
 def _probe(
@@ -142,6 +147,7 @@ def _probe(
         learning_rates=settings.learning_rates,
         max_epochs=settings.max_epochs,
         cycle=settings.cycle,
+        plateau=settings.plateau,
         optimizer=settings.optimizer,
         balanced=settings.balanced,
     )
@@ -241,6 +247,7 @@ def _finetune(
         seeds=[(source.run.config.seed, number) for number in numbers],
         max_epochs=settings.max_epochs,
         cycle=settings.cycle,
+        plateau=settings.plateau,
         optimizer=settings.optimizer,
         balanced=settings.balanced,
         **settings.tuning.settings(dense=is_dense(data.task), scratch=source.kind == "random"),

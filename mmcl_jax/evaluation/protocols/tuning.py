@@ -5,10 +5,12 @@ from typing import Any, Literal
 
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.heads.cycle import NEVER
+from mmcl_jax.tasks.detection.anchors import ANCHORS, Anchors
 
 SELECT = ("metric", "loss")
 NORMALISATION = ("frozen", "adapts")
 AUGMENT = ("run", "flip", "none")
+HEADS = ("linear_segmentation", "unet", "yolo")
 BATCH_SIZE, DENSE_BATCH_SIZE = 512, 16
 PATIENCE = 10
 
@@ -22,6 +24,9 @@ class Tuning:
     accumulate=16, weight_decay=1e-5, patience=0, select="loss", frozen_epochs=10)` with a rate of 1e-4.
 
     Attributes:
+      head: of a dense task, one of `HEADS`; None for "yolo" of boxes, and of masks for "linear_segmentation" in
+        `probe`, and "unet" where the encoder is trained with the head.
+      anchors: of "yolo": "released", or "corrected" (see `tasks.detection.anchors`).
       batch_size: most rows per step; None for 512, or 16 for masks.
       accumulate: number of slices of a batch, whose gradients are added, so that a slice is all that memory must hold;
         batch normalisation, and the soft Dice loss, see a slice.
@@ -31,7 +36,8 @@ class Tuning:
       augment: of training images: "run", as the run augments them, with crops of at least 0.6 of the area; "flip", at
         most mirrored; "none". Images with masks are never augmented.
       frozen_epochs: number of first epochs in which the encoder of a run is not trained.
-      frozen_rate: the learning rate of these epochs.
+      frozen_steps: number of first batches in which it is not trained, as LoVT warms heads up; leave one of both out.
+      frozen_rate: the learning rate of these epochs or batches.
       normalisation: of encoders while a head alone is trained: "frozen", by their running statistics, as Fedorov et al.
         describe it; or "adapts", by the batch, with running statistics that keep adapting and that validation and test
         use, as their released code does.
@@ -40,6 +46,8 @@ class Tuning:
       UserError: a number is out of range, or a name is unknown.
     """
 
+    head: str | None = None
+    anchors: Anchors = "released"
     batch_size: int | None = None
     accumulate: int = 1
     weight_decay: float = 0.0
@@ -47,11 +55,15 @@ class Tuning:
     select: Literal["metric", "loss"] = "metric"
     augment: Literal["run", "flip", "none"] = "run"
     frozen_epochs: int = 0
+    frozen_steps: int = 0
     frozen_rate: float = 1e-3
     normalisation: Literal["frozen", "adapts"] = "frozen"
 
     def __post_init__(self) -> None:
         size = self.batch_size
+        if self.head is not None:
+            check_name(self.head, HEADS, "--head: there is no head")
+        check_name(self.anchors, ANCHORS, "--anchors: there is no set")
         check(size is None or size > 0, f"--batch-size: must be positive, not {size}.")
         check(self.accumulate > 0, f"--accumulate: must be positive, not {self.accumulate}.")
         check(
@@ -65,8 +77,13 @@ class Tuning:
         check_name(self.normalisation, NORMALISATION, "--normalisation: there is no")
         check(self.frozen_epochs >= 0, f"--frozen-epochs: must be 0 or above, not {self.frozen_epochs}.")
         check(0 < self.frozen_rate < float("inf"), f"--frozen-rate: must be above 0, not {self.frozen_rate}.")
-        frozen = self.frozen_epochs > 0 or self.frozen_rate == type(self).frozen_rate
-        check(frozen, "--frozen-rate: no epoch is frozen; add --frozen-epochs, or leave it out.")
+        check(self.frozen_steps >= 0, f"--frozen-steps: must be 0 or above, not {self.frozen_steps}.")
+        check(
+            not (self.frozen_epochs and self.frozen_steps),
+            "--frozen-steps: the encoder is frozen for batches or for epochs; leave --frozen-epochs or it out.",
+        )
+        frozen = self.frozen_epochs + self.frozen_steps > 0 or self.frozen_rate == type(self).frozen_rate
+        check(frozen, "--frozen-rate: no epoch is frozen; add --frozen-epochs or --frozen-steps, or leave it out.")
 
     @property
     def changed(self) -> dict[str, Any]:
@@ -89,4 +106,5 @@ class Tuning:
             "batch_size": self.batch_size or (DENSE_BATCH_SIZE if dense else BATCH_SIZE),
             "patience": self.patience or NEVER,
             "frozen_epochs": 0 if scratch else self.frozen_epochs,
+            "frozen_steps": 0 if scratch else self.frozen_steps,
         }

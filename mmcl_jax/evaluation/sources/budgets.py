@@ -11,7 +11,8 @@ from mmcl_jax.errors import check
 class Budget:
     """A label budget: `per_class` labels of every class, a `fraction` of each class, or a named `subset` of a store.
 
-    Of a class that has fewer than `per_class` labels, all are used. The fraction 1.0 is all labels.
+    Of a class that has fewer than `per_class` labels, all are used. The fraction 1.0 is all labels. A fraction may be
+    the `first` rows in the order of the store, of all classes, as LoVT takes 1 % and 10 % of a data set.
 
     Example:
       >>> labels = np.array([0, 0, 0, 1, 1])
@@ -22,6 +23,7 @@ class Budget:
     per_class: int | None = None
     fraction: float = 1.0
     subset: str | None = None
+    first: bool = False
 
     def __post_init__(self) -> None:
         """Raise `UserError` if a number is out of range."""
@@ -33,12 +35,17 @@ class Budget:
             return self.subset
         if self.per_class is not None:
             return f"{self.per_class} per class"
-        return "all" if self.fraction == 1 else f"{100 * self.fraction:g} %"
+        return "all" if self.fraction == 1 else f"{'first ' if self.first else ''}{100 * self.fraction:g} %"
 
     @property
     def takes_all(self) -> bool:
-        """Whether the budget is all labels, so that all draws are the same."""
+        """Whether the budget is all labels."""
         return self.per_class is None and self.fraction == 1
+
+    @property
+    def drawn_once(self) -> bool:
+        """Whether all draws are the same."""
+        return self.takes_all or self.first
 
     def draw(self, labels: np.ndarray, seed: tuple[int, int], *, stratified: bool = True) -> np.ndarray:
         """Draw a random subset of rows, sorted, with at least one row per class.
@@ -54,6 +61,8 @@ class Budget:
         """
         if self.takes_all:
             return np.arange(len(labels))
+        if self.first:
+            return np.arange(max(2, round(self.fraction * len(labels))))
         if not stratified:
             count = max(2, round(self.fraction * len(labels)))
             return np.sort(np.random.default_rng(seed).permutation(len(labels))[:count])

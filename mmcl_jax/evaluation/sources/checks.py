@@ -10,7 +10,7 @@ from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import ENSEMBLE, is_ensemble, modalities_of
-from mmcl_jax.tasks import is_dense
+from mmcl_jax.tasks import Detection, is_dense
 from mmcl_jax.training.runs.run import Run
 
 
@@ -76,6 +76,17 @@ def check_inputs(run: Run, data: LabelledStore, input: str) -> None:
         )
 
 
+def check_pictured(run: Run, data: LabelledStore, input: str) -> None:
+    """Raise `UserError` if boxes are to be predicted from another image than the one that they lie in."""
+    if isinstance(data.task, Detection) and input in run.inputs.specs:
+        of, image = data.store.schema.entries[data.task.label].of, run.inputs.specs[input].of
+        check(
+            of == image,
+            f"--input {input}: the boxes {data.task.label!r} lie in the image {of!r}, and {run.directory} reads "
+            f"{image!r}; name the input of {of!r}.",
+        )
+
+
 def check_ensemble(input: str, protocols: Sequence[str]) -> None:
     """Raise `UserError` if an ensemble is to be evaluated by a protocol that trains no heads together with views."""
     for protocol in protocols if is_ensemble(input) else ():
@@ -86,20 +97,40 @@ def check_ensemble(input: str, protocols: Sequence[str]) -> None:
         )
 
 
-def check_dense(data: LabelledStore, input: str, protocols: Sequence[str]) -> None:
-    """Raise `UserError` if a protocol does not fit a label, or a mask is to be predicted from several inputs."""
+def check_dense(data: LabelledStore, input: str, protocols: Sequence[str], head: str | None = None) -> None:
+    """Raise `UserError` if a protocol or a head does not fit a label, or a mask is to be predicted from many inputs."""
     mask, modalities = data.task.label, modalities_of(input)
     if not is_dense(data.task):
         check(
             "unet" not in protocols,
             f"--protocol unet: the label {mask!r} is no mask; use --protocol probe, augmented_probe or finetune.",
         )
+        check(head is None, f"--head {head}: the label {mask!r} is no mask and no boxes; leave the option out.")
         return
+    if isinstance(data.task, Detection):
+        for protocol in protocols:
+            check(
+                protocol in ("probe", "finetune"),
+                f"--protocol {protocol}: the label {mask!r} is boxes, which a YOLO predicts; use --protocol probe "
+                "(on a frozen encoder) or finetune.",
+            )
+        check(head in (None, "yolo"), f"--head {head}: the label {mask!r} is boxes; use --head yolo.")
+        check(len(modalities) == 1, f"--input {input}: boxes {mask!r} are predicted from one image; name one input.")
+        return
+    check(head != "yolo", f"--head yolo: the label {mask!r} is a mask; use --head linear_segmentation or unet.")
     for protocol in protocols:
         check(
             protocol in ("probe", "finetune", "unet"),
             f"--protocol {protocol}: the label {mask!r} is a mask, which a linear head on frozen feature maps or a "
             "U-Net predicts; use --protocol probe, unet or finetune.",
+        )
+        check(
+            (protocol, head) != ("probe", "unet"),
+            "--head unet: the head of --protocol probe is linear; use --protocol unet for a U-Net on a frozen encoder.",
+        )
+        check(
+            (protocol, head) != ("unet", "linear_segmentation"),
+            "--head linear_segmentation: --protocol unet trains a U-Net; use --protocol probe for a linear head.",
         )
     check(len(modalities) == 1, f"--input {input}: the mask {mask!r} is predicted from one image; name one input.")
 
@@ -113,9 +144,9 @@ def check_rows(run: Run, store: Store, modality: str) -> None:
     assert stored is not None
     if trained.kind != "table":
         check(
-            trained.stored == stored.stored,
-            f"{run.directory} was trained on {trained.kind}s of shape {trained.stored}, and {store.directory} has the "
-            f"shape {stored.stored}; prepare the store with the shape of the run.",
+            trained.shape == stored.shape,  # of one image: rows may have several
+            f"{run.directory} was trained on {trained.kind}s of shape {trained.shape}, and {store.directory} has the "
+            f"shape {stored.shape}; prepare the store with the shape of the run.",
         )
         return
     columns = {column.name: column for column in stored.columns}

@@ -29,6 +29,7 @@ from mmcl_jax.evaluation.heads.encoded import (
     presence,
     views_of_inputs,
 )
+from mmcl_jax.evaluation.heads.maps import last_map
 from mmcl_jax.evaluation.sources.blocks import BLOCK, block_mesh, blockwise, in_blocks
 from mmcl_jax.objectives.unit import unit
 from mmcl_jax.training.mesh import replicated
@@ -120,7 +121,7 @@ def _program(
         features = features_of(model.encoders, views, **options)
         row_features = encoded(model.encoders, modality, spec, features, **options)
         if what == "maps":
-            return _last_map(row_features, modality)
+            return last_map(row_features, modality).astype(jnp.float32)
         if what == "local":
             return _local_mean(row_features, modality)
         key = f"{modality}:{head}" if head else modality
@@ -129,15 +130,6 @@ def _program(
         return vectors.astype(jnp.float32)
 
     return blockwise(encode, mesh, dtype)
-
-
-def _last_map(features: Features, modality: str) -> jax.Array:
-    """Return the map of the local features `[B, h, w, C]`, float32."""
-    if features.local is None or features.grid is None or len(features.grid) != 2:
-        raise UserError(
-            f"The encoder of {modality!r} has no feature maps to predict a mask from; name another --input."
-        )
-    return features.local.reshape(len(features.local), *features.grid, -1).astype(jnp.float32)
 
 
 def _local_mean(features: Features, modality: str) -> jax.Array:

@@ -8,9 +8,10 @@ import numpy as np
 from mmcl_jax.data.schema import SPLITS, Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check, check_name
+from mmcl_jax.evaluation.sources.boxes import boxes_of, read_boxes
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.masks import masks_of, read_masks, read_several_masks
-from mmcl_jax.tasks import Masks, Task, task_of
+from mmcl_jax.tasks import Detection, Dice, Masks, Task, task_of
 
 _REMEDY = "predict another --label, or prepare the store again with other splits"
 
@@ -24,9 +25,9 @@ class LabelledStore:
       task: the prediction of the label.
       rows: per split, the rows `[N]` that have the label (of several labels, at least one).
       targets: per split, the labels of these rows: int64 class codes `[N]`; float64 numbers `[N]`; for several labels
-        float64 `[N, K]`, NaN where a row lacks one; masks `[N, H, W]` int64, -1 for pixels without a label; or several
-        masks `[N, H, W, K]` int8.
-      columns: the label or labels; their categories are the texts of the class codes. () for a mask.
+        float64 `[N, K]`, NaN where a row lacks one; masks `[N, H, W]` int64, -1 for pixels without a label; several
+        masks `[N, H, W, K]` int8; or boxes `[N, M, 5]` float32, padded with NaN.
+      columns: the label or labels; their categories are the texts of the class codes. () for a mask or boxes.
       fold: of the store, whose splits are used; None for the store's own splits.
     """
 
@@ -45,8 +46,8 @@ class LabelledStore:
 
         Args:
           store: with label columns or masks.
-          label: the name of a label column, of a target of several columns, or of a mask; or the names of several label
-            columns, or of several masks, that are one task, joined by "+".
+          label: the name of a label column, of a target of several columns, of a mask or of boxes; or the names of
+            several label columns, or of several masks, that are one task, joined by "+".
           task: name of the task, for labels that can be several; see `task_of`.
           fold: of the store; None for its own splits.
 
@@ -55,16 +56,19 @@ class LabelledStore:
             the same value of it.
         """
         masks = masks_of(store.schema)
-        if label is not None and label in masks and task != "masks":
-            sentence = f"--task {task}: the label {label!r} is a mask; choose --task segmentation or --task masks."
+        if label is not None and label in masks and task not in ("masks", "dice"):
+            sentence = f"--task {task}: the label {label!r} is a mask; choose --task segmentation, masks or dice."
             check(task in (None, "segmentation"), sentence)
             return cls(store, *read_masks(store, label, fold), (), fold)
         parts = [] if label is None else [label] if label in masks else label.split("+")
         if parts and set(parts) <= set(masks):
-            check(task in (None, "masks"), f"--task {task}: the labels {label!r} are masks: --task masks.")
+            sentence = f"--task {task}: the labels {label!r} are masks: choose --task masks or dice."
+            check(task in (None, "masks", "dice"), sentence)
             twice = next((name for name in parts if parts.count(name) > 1), None)
             check(twice is None, f"--label {label}: {twice!r} is named twice; name it once.")
-            return cls(store, *read_several_masks(store, parts, fold), (), fold)
+            return cls(store, *read_several_masks(store, parts, fold, Dice if task == "dice" else Masks), (), fold)
+        if label in boxes_of(store.schema):
+            return cls(store, *read_boxes(store, str(label), task, fold), (), fold)
         entry, columns = _columns(store, label)
         indices = [store.schema.entries[entry].columns.index(column) for column in columns]
         single = len(columns) == 1
@@ -168,7 +172,9 @@ class LabelledStore:
             check(not one_class, f"--subset: all rows of {budget.subset!r} have the same class of {label!r}.")
             self._check_drawn(f"--subset {budget.subset}", indices)
             return indices[None]
-        kind = {0: "is a mask and has", 1: "is a number and has"}.get(len(self.columns), "are several labels and have")
+        kind = {0: "is no column and has", 1: "is a number and has"}.get(
+            len(self.columns), "are several labels and have"
+        )
         check(
             self.task.per_class or budget.per_class is None,
             f"--per-class: {label!r} {kind} no classes; use --fraction.",
@@ -176,7 +182,7 @@ class LabelledStore:
         drawn = np.stack(
             [
                 budget.draw(self.targets["train"], (seed, draw), stratified=self.task.per_class)
-                for draw in range(1 if budget.takes_all else count)
+                for draw in range(1 if budget.drawn_once else count)
             ]
         )
         for indices in drawn:
@@ -184,7 +190,10 @@ class LabelledStore:
         return drawn
 
     def _check_drawn(self, option: str, indices: np.ndarray) -> None:
-        """Raise `UserError` if no drawn training row has one of several labels."""
+        """Raise `UserError` if no drawn training row has one of several labels, or a box."""
+        if isinstance(self.task, Detection):
+            some = bool((~np.isnan(self.targets["train"][indices])).any())
+            check(some, f"{option}: none of the {len(indices)} rows has a box of {self.task.label!r}; use more labels.")
         if len(self.columns) > 1:
             labelled = ~np.isnan(self.targets["train"][indices])
             for column, present in zip(self.columns, labelled.any(axis=0), strict=True):
@@ -200,9 +209,9 @@ def _columns(store: Store, name: str | None) -> tuple[str, tuple[Column, ...]]:
     tables = {
         of: entry.columns for of, entry in schema.entries.items() if (entry.role, entry.kind) == ("target", "table")
     }
-    masks = masks_of(schema)
+    masks = [*masks_of(schema), *boxes_of(schema)]
     if not tables or (name is None and not schema.labels):
-        or_mask = f", or name one of its masks: --label {', '.join(masks)}" if masks else ""
+        or_mask = f", or name one of its masks or boxes: --label {', '.join(masks)}" if masks else ""
         raise UserError(f"The store {store.directory} has no label; prepare it with --label COLUMN{or_mask}.")
     main = next(iter(tables))
     labels = {column.name: column for column in schema.labels}

@@ -42,11 +42,12 @@ def read_masks(
 
 
 def read_several_masks(
-    store: Store, names: Sequence[str], fold: int | None = None
+    store: Store, names: Sequence[str], fold: int | None = None, kind: type[Masks] = Masks
 ) -> tuple[Masks, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return the task of predicting several masks of an image and, per split, the rows `[N]` that have one of them.
 
-    With them go the masks `[N, H, W, K]` int8: 1 in the foreground, 0 else, and -1 where a row lacks a mask.
+    The task is of the class `kind`. With it go the masks `[N, H, W, K]` int8: 1 in the foreground, 0 else, and -1 where
+    a row lacks a mask.
 
     Raises:
       UserError: a mask has several classes or another size, is a volume, or a split or all training rows have none.
@@ -89,4 +90,4 @@ def read_several_masks(
                 "training rows, so there is nothing to learn.",
             )
         masks[split] = np.stack(codes, axis=-1)
-    return Masks(label=label, names=tuple(names)), rows, masks
+    return kind(label=label, names=tuple(names)), rows, masks

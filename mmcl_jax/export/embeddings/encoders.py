@@ -109,5 +109,5 @@ def check_head(head: KeptHead, directory: Any) -> None:
     )
     check(
         head.trained.head.reads == "pooled",
-        f"--head: {directory} predicts masks; mmcl embed writes what a whole row is predicted to be.",
+        f"--head: {directory} predicts masks or boxes; mmcl embed writes what a whole row is predicted to be.",
     )

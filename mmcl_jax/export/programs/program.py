@@ -111,7 +111,7 @@ def _program(release: Release, modalities: tuple[str, ...]) -> Program:
     fitted = {name: dict(inputs.fitted.get(name, {})) for name in names}
     arrays, fitted = jax.tree.map(jnp.asarray, (arrays, fitted))
     # A head without standardised features was trained, and is scored, on the plain form of the augmented view.
-    own = head is not None and head.standard is None
+    own = head is not None and head.standard is None and head.trained.head.reads == "pooled"
     specs = [
         trained_spec(config, modality, probability=0.8) if own else plain_spec(config, modality)
         for modality in modalities

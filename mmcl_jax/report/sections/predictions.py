@@ -86,7 +86,7 @@ def _labels(head: KeptHead) -> float:
     if text == "all":
         return float("inf")
     try:
-        return float(text.split()[0])
+        return float(text.removeprefix("first ").split()[0])
     except ValueError:
         return -1.0
 

@@ -35,7 +35,7 @@ _METADATA = (
 )  # fmt: skip
 _FINDINGS = (
     *_IDS, "dicom_id", "finding", "side", "zone", "size", "present", "x", "y", "width", "height", "mention", "sentence",
-    "sentences",
+    "sentences", "image_width", "image_height",
 )  # fmt: skip
 _SENTENCES = (*_IDS, "sentence", "section", "state", "names", "text")
 
@@ -161,7 +161,8 @@ def _draw(task: _Task) -> _Rows:
                 pixels = drawn.pixels
                 boxes = [box_of(mask) for mask in drawn.masks]
                 rows.tables.setdefault("findings", []).extend(
-                    {**ids, "dicom_id": code, **row} for row in _finding_rows(study, boxes, report)
+                    {**ids, "dicom_id": code, **row, "image_width": task.size, "image_height": task.size}
+                    for row in _finding_rows(study, boxes, report)
                 )
             Image.fromarray(pixels).save(folder / f"{code}.jpg", quality=92)
             rows.tables.setdefault("metadata", []).append(_metadata(code, ids, view, study, task.size))

@@ -97,6 +97,7 @@ class Origin(TypedDict):
     fingerprint: str
     directory: str
     request: NotRequired[dict[str, Any] | None]
+    recipe: NotRequired[dict[str, Any] | None]
 
 
 def read_origin(directory: Path) -> Origin:
@@ -285,6 +286,8 @@ class Run:
             "directory": called(store.directory.absolute()),  # the address of a store in a bucket
             "request": store.made_by["request"],  # how its pictures were resized, for mmcl prepare --like
         }
+        if recipe := store.made_by.get("recipe"):
+            origin["recipe"] = recipe  # which data set it is, and who may use what is trained on it
         (directory / "store.json").write_text(to_json(origin, indent=2) + "\n")
 
     @classmethod

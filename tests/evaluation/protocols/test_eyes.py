@@ -173,7 +173,7 @@ def test_disc_and_atrophy_are_learnt_by_a_u_net_and_kept(run: Run, tmp_path: Pat
         encoder = {name: np.asarray(value) for name, value in paths(head.trained.encoder.params["image"]).items()}
         changed = [name for name, value in encoder.items() if not np.array_equal(value, before[name])]
         assert (len(changed) > 0) == (head.score.protocol == "finetune")
-        with pytest.raises(UserError, match="predicts masks; mmcl embed writes what a whole row"):
+        with pytest.raises(UserError, match="predicts masks or boxes; mmcl embed writes what a whole row"):
             mj.embed(run, store=store, split="test", head=folder, out=tmp_path / "masks.parquet")
         with pytest.raises(UserError, match=r"--head: this head is a U-Net for 'disc\+atrophy', which is not exported"):
             mj.export(run, head=folder, out=tmp_path / "release")
@@ -181,16 +181,37 @@ def test_disc_and_atrophy_are_learnt_by_a_u_net_and_kept(run: Run, tmp_path: Pat
     assert tuned.metrics != frozen.metrics
 
 
+def test_a_linear_layer_on_the_last_map_is_trained_with_the_encoder_and_kept(run: Run, tmp_path: Path) -> None:
+    """By the Dice loss, as LoVT does; the kept head predicts what was scored."""
+    tuning = Tuning(batch_size=16, head="linear_segmentation")
+    how = {"label": "disc", "task": "dice", "learning_rates": [1e-1], "max_epochs": 12, "keep": tmp_path / "heads"}
+    (score,) = scores_of(run, tuning=tuning, **how)
+    assert score.task == "dice"
+    assert score.metrics["dice"] == score.metrics["dice/disc"] > 0.5
+    (folder,) = (tmp_path / "heads").iterdir()
+    head = load_head(folder)
+    assert head.trained.head.name == "linear_segmentation"
+    data = LabelledStore.of(run.store(), "disc", "dice")
+    rows = {"image": np.asarray(head.source.inputs(run.store(), "test", "image"))[data.rows["test"]]}
+    again = data.task.metrics(head.outputs(rows), data.targets["test"])
+    assert again["dice"] == pytest.approx(score.metrics["dice"], abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ({"label": "disc+diagnosis"}, r"--label disc\+diagnosis: 'disc' is a task of its own"),
         ({"label": "disc+disc"}, r"--label disc\+disc: 'disc' is named twice"),
-        ({"label": "disc+atrophy", "task": "segmentation"}, r"the labels 'disc\+atrophy' are masks: --task masks"),
+        (
+            {"label": "disc+atrophy", "task": "segmentation"},
+            r"the labels 'disc\+atrophy' are masks: choose --task masks or dice",
+        ),
         ({"label": "disc+atrophy", "protocols": ("knn",)}, "--protocol knn: .* use --protocol probe, unet or finetune"),
         ({"label": "diagnosis", "protocols": ("unet",)}, "--protocol unet: the label 'diagnosis' is no mask"),
+        ({"label": "age", "tuning": Tuning(head="unet")}, "--head unet: the label 'age' is no mask; leave the"),
+        ({"label": "disc", "protocols": ("probe",), "tuning": Tuning(head="unet")}, "use --protocol unet for a U-Net"),
     ],
-    ids=["mixed", "twice", "task", "knn", "no mask"],
+    ids=["mixed", "twice", "task", "knn", "no mask", "head of a number", "unet probe"],
 )
 def test_what_does_not_fit_is_one_sentence(run: Run, options: dict, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
