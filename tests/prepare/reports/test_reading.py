@@ -19,6 +19,7 @@ from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
+from mmcl_jax.report.pictures import StoreRows
 
 pytest.importorskip("tokenizers")
 ROWS = 30
@@ -125,6 +126,10 @@ def test_pages_show_words_only_when_asked(folder: Path) -> None:
         holding = {path.name for path in store.directory.rglob("*") if path.is_file() and SECRET in _content(path)}
         assert holding - {"card.html"} <= {"tokenizer.report.json", "report.names.txt"}
         assert ("card.html" in holding) == shown
+        rows = StoreRows(Store.open(store.directory), "train", None)  # of the run report
+        told = " ".join(rows.words(row) for row in range(len(store.keys("train"))))
+        assert (SECRET in told) == shown
+        assert bool(told.strip()) == shown
 
 
 def _content(path: Path) -> str:
