@@ -79,6 +79,7 @@ NOT_RUN = {
     f"{_PRETRAIN} --config.sinks": "tests/training/test_sinks.py runs it",
     f"{_PRETRAIN} --workdir runs/ads --config.encoders.image.name=resnet50": "tests/training/test_initial_weights.py",
     f"{_PRETRAIN} --workdir runs/vit --config.encoders.image.name=vit_base": "tests/training/test_initial_weights.py",
+    "mmcl pretrain --config lovt/lovt:mimic": "tests/training/test_bert.py begins with such weights",
     "mmcl import": "tests/export/imports makes such checkpoints",
     "mmcl evaluate --run runs/released": "tests/export/imports makes such runs",
     "mmcl embed --run runs/eyes": "tests/export/embeddings/test_requested.py has such requests",
