@@ -153,7 +153,9 @@ ENCODERS = (
     Mutant("table encoder: no rectifier", "mmcl_jax/encoders/mlp.py",
            "x = norm_relu(norm, layer(x), train=train, present=present)",
            "x = norm(layer(x), train=train, present=present)", f"{_STRUCTURE}test_the_table_encoder_by_hand"),
-    Mutant("projector: no rectifier", "mmcl_jax/encoders/projectors.py", "nnx.relu(self.hidden(x))", "self.hidden(x)",
+    Mutant("projector: no rectifier", "mmcl_jax/encoders/projectors.py",
+           "        return self.out(nnx.relu(self.hidden(x)))\n\n\nclass Identity",
+           "        return self.out(self.hidden(x))\n\n\nclass Identity",
            f"{_STRUCTURE}test_the_projector_by_hand"),
     Mutant("one-hot: number taken for a code", "mmcl_jax/encoders/table_input.py", "np.array(widths) == 1",
            "np.array(widths) == 0", "tests/encoders/test_encoders.py::test_one_hot_leaves_columns_in_place"),
@@ -164,11 +166,30 @@ _METHODS = "tests/objectives/test_methods.py::"
 _PAIRS = "tests/objectives/test_pairs.py::test_every_execution_of_every_rule_agrees_with_float64"
 _RULES = "tests/objectives/test_pair_rules.py::test_every_case_agrees_with_float64_in_every_execution"
 _PRESENCE = "tests/objectives/test_presence.py::"
+_LOVT = "tests/objectives/test_lovt.py::"
+_PIXPRO = "tests/objectives/test_pixpro.py::"
 _PARTNERS = "tests/objectives/test_partners.py::test_partners_are_the_same_in_every_execution_on_any_devices"
 
 OBJECTIVES = (
     Mutant("clip: one direction twice", "mmcl_jax/objectives/terms/clip.py", "one(losses.backward)",
            "one(losses.forward)", f"{_TERMS}test_golden_values"),
+    Mutant("clip: identical texts stay negatives", "mmcl_jax/objectives/terms/clip.py", 'exclude(rule, "text")', "rule",
+           f"{_LOVT}test_negatives_within_slices_and_without_identical_reports_or_the_same_patient"),
+    Mutant("clip: negatives of all slices", "mmcl_jax/objectives/terms/clip.py", "slices_of(rule, size=within)", "rule",
+           f"{_LOVT}test_a_large_batch_within_slices_is_the_mean_of_small_batches"),
+    Mutant("alignment: padded sentences enter the norm", "mmcl_jax/objectives/terms/local_alignment.py",
+           'x_mask if self.padding == "mask" else present', "present",
+           f"{_LOVT}test_the_term_agrees_with_float64_and_so_do_its_gradients"),
+    Mutant("alignment: weights have a gradient", "mmcl_jax/objectives/terms/local_alignment.py",
+           "jax.lax.stop_gradient(features.weight) if weighs", "features.weight if weighs",
+           f"{_LOVT}test_the_weights_get_no_gradient_and_a_report_without_sentences_has_no_loss"),
+    Mutant("local: masked sentences are read", "mmcl_jax/objectives/local.py",
+           "jnp.where(mask[:, None], weights, 0)", "jax.nn.softmax(scores, axis=2)",
+           f"{_LOVT}test_alignment_has_the_golden_values_to_seven_digits"),
+    Mutant("pixpro: the smaller cell decides", "mmcl_jax/objectives/terms/pixpro.py", "jnp.maximum(cell, other_cell)",
+           "jnp.minimum(cell, other_cell)", f"{_PIXPRO}test_the_term_agrees_with_float64_and_so_do_its_gradients"),
+    Mutant("pixpro: no exponent", "mmcl_jax/objectives/terms/pixpro.py", "** gamma, 0)", "** 1.0, 0)",
+           f"{_PIXPRO}test_the_term_agrees_with_float64_and_so_do_its_gradients"),
     Mutant("nt-xent: an anchor is its own negative", "mmcl_jax/objectives/terms/nt_xent.py",
            "rule=exclude_self(rule)", "rule=rule", f"{_TERMS}test_golden_values"),
     Mutant("nt-xent: temperature ignored", "mmcl_jax/objectives/terms/nt_xent.py", "scale=1 / temperature", "scale=1.0",
