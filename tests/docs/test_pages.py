@@ -35,6 +35,7 @@ NOT_RUN = {
     "mmcl generate": "tests/cli/test_own_data.py, tests/datasets and tests/synthetic run them",
     "mmcl pretrain --config taxonomy/": "tests/training/test_taxonomy.py trains a union of all edges",
     "mmcl pretrain --config contig/": "tests/training/test_contig.py trains them, on a store that it draws",
+    "mmcl pretrain --config lovt/": "tests/training/test_lovt.py trains them, on a store that it draws",
     "mmcl evaluate --run runs/outer": "tests/evaluation evaluates runs of several inputs",
     "python launch/local.py": "tests/launch/test_local.py runs it",
     "python examples/modalities.py": "tests/training/test_modalities.py runs it",

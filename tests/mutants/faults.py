@@ -18,6 +18,7 @@ _OPERATIONS = f"{_GOLDEN}test_every_operation_is_torchvisions"
 _WINDOWS = f"{_GOLDEN}test_windows_follow_torchvisions_law"
 _JITTER = f"{_GOLDEN}test_the_jitter_follows_torchvisions_law"
 _WHOLE = f"{_GOLDEN}test_whole_views_are_distributed_as_torchvisions"
+_FRONTAL = "tests/views/test_frontal.py::"
 _SCARF = "tests/views/test_table.py::"
 _RANDOM = "tests/views/test_randomness.py::"
 _OPS, _VIEW = "mmcl_jax/views/image_ops.py", "mmcl_jax/views/image.py"
@@ -37,6 +38,11 @@ VIEWS = (
     Mutant("resize: nearest", _SAMPLING, "share = (position - before)", "share = jnp.round(position - before)",
            f"{_OPERATIONS}[resize]"),
     Mutant("flip: upside down", _SAMPLING, "mirrored[axis]", "mirrored[1 - axis]", f"{_OPERATIONS}[flip]"),
+    Mutant("frontal: padded on one side", "mmcl_jax/views/frontal.py", "return -missing,", "return 0 * missing,",
+           f"{_FRONTAL}test_the_plain_form_pads_by_half_of_the_missing_pixels_rounded_down"),
+    Mutant("frontal: views draw different images", "mmcl_jax/views/frontal.py",
+           'fitted.get("picture_keys", keys), picture', "keys, picture",
+           f"{_FRONTAL}test_all_views_of_a_row_draw_the_same_of_its_images"),
     Mutant("rotation: to one side", _VIEW, "minval=-rotation", "minval=0.0", f"{_WHOLE}[cardiac]"),
     Mutant("rotation: border repeated", _OPS, 'mode="fill"', 'mode="clip"', f"{_OPERATIONS}[rotate]"),
     Mutant("jitter: fixed order", _OPS, "jax.random.permutation(order_key, len(drawn))", "jnp.arange(len(drawn))",
@@ -190,6 +196,10 @@ OBJECTIVES = (
            "jnp.minimum(cell, other_cell)", f"{_PIXPRO}test_the_term_agrees_with_float64_and_so_do_its_gradients"),
     Mutant("pixpro: no exponent", "mmcl_jax/objectives/terms/pixpro.py", "** gamma, 0)", "** 1.0, 0)",
            f"{_PIXPRO}test_the_term_agrees_with_float64_and_so_do_its_gradients"),
+    Mutant("multi-label: a probe is part of the loss", "mmcl_jax/objectives/terms/multi_label.py",
+           "value - jax.lax.stop_gradient(value) if detached", "value if detached",
+           "tests/objectives/test_multi_label.py::"
+           "test_a_detached_term_adds_nothing_to_the_loss_and_trains_its_layer_alone"),
     Mutant("nt-xent: an anchor is its own negative", "mmcl_jax/objectives/terms/nt_xent.py",
            "rule=exclude_self(rule)", "rule=rule", f"{_TERMS}test_golden_values"),
     Mutant("nt-xent: temperature ignored", "mmcl_jax/objectives/terms/nt_xent.py", "scale=1 / temperature", "scale=1.0",
