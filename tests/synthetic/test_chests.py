@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mmcl_jax.datasets.chest.sections import findings_and_impression
 from PIL import Image
 
 from mmcl_jax.api.commands.generate import generate
 from mmcl_jax.datasets.chest.mimic import mimic_cxr
 from mmcl_jax.datasets.chest.ms_cxr import ms_cxr
-from mmcl_jax.datasets.chest.sections import findings_and_impression
 from mmcl_jax.errors import UserError
 from mmcl_jax.synthetic.chests.anatomy import SIDES, Chest, Pose, chest_of, pose_of
 from mmcl_jax.synthetic.chests.devices import DEVICES, Device
