@@ -66,6 +66,8 @@ NOT_RUN = {
     "mmcl prepare --dataset mimic_cxr": "tests/synthetic reads drawn files",
     "mmcl prepare --dataset ms_cxr": "tests/synthetic reads drawn files",
     "mmcl prepare --dataset rsna": "tests/synthetic reads drawn files",
+    "mmcl prepare --dataset object_cxr": "tests/datasets/chest/test_downstream.py writes the files",
+    "mmcl prepare --dataset nih_boxes": "tests/datasets/chest/test_downstream.py writes the files",
     "mmcl prepare --dataset siim": "tests/synthetic reads drawn files",
     "mmcl prepare --dataset covid_rural": "tests/synthetic reads drawn files",
     "mmcl prepare --dataset measured": "tests/datasets/test_measured.py runs it",
