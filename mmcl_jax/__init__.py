@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import encoders as encoders
     from mmcl_jax import objectives as objectives
     from mmcl_jax import views as views
+    from mmcl_jax.api.commands.align import align as align
     from mmcl_jax.api.commands.compile import compile as compile
     from mmcl_jax.api.commands.embed import embed as embed
     from mmcl_jax.api.commands.evaluate import evaluate as evaluate
@@ -58,7 +59,7 @@ __version__ = version("mmcl_jax")
 
 _COMMANDS = (
     "prepare", "generate", "compile", "pretrain", "import_weights", "evaluate", "embed", "explain", "similarity",
-    "gwas", "export", "report", "runs", "reproduce", "check", "upgrade", "quickstart",
+    "align", "gwas", "export", "report", "runs", "reproduce", "check", "upgrade", "quickstart",
 )  # fmt: skip
 _MODULES = {
     "encoders": "mmcl_jax.encoders",

@@ -3,7 +3,7 @@
 C is a local and R a pooled feature: CR joins both of one modality, XX a pooled feature to the local features of the
 other modality, CC and RR two of a kind. A union is the sum of its edges in both directions. The data are
 "two_view_mnist" (the default), "mnist_svhn" and "oasis" with the published values, and each with "_small" for two
-cores; `mmcl_jax/config/taxonomy.py` has the values.
+cores; `mmcl_jax/config/systems/taxonomy.py` has the values.
 """
 
 from ml_collections import ConfigDict

@@ -30,6 +30,7 @@ COMMANDS = {
     "embed": "write embeddings of new rows, or of a store, into a Parquet file; the same command continues",
     "explain": "show which columns, and which pixels, encoders and kept heads depend on",
     "similarity": "compare the representations of modalities, layers, checkpoints and runs",
+    "align": "analyse how images and reports agree, and where sentences point in images",
     "gwas": "test embeddings, or any phenotypes, for association with genotypes",
     "export": "write the encoders of a run for PyTorch, Flax and other programs",
     "report": "write a page that shows runs: results, curves, pictures, data and configs",
@@ -76,11 +77,18 @@ EXAMPLES = {
         "mmcl explain --run runs/ads --method ablation,loss --groups groups.json",
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --method guided_grad_cam",
+        "mmcl explain --run runs/chest --method sentences --show-text",
+        'mmcl explain --run runs/chest --text "left pleural effusion"',
     ),
     "similarity": (
         "mmcl similarity --run runs/ads --layer pooled,projection --out similarity/ads",
         "mmcl similarity --run runs/ads --checkpoint kept --input image --measure cka --out similarity/epochs",
         "mmcl similarity --run runs/ads-0 runs/simclr-0 --input image --split test --out similarity/methods",
+    ),
+    "align": (
+        "mmcl align --run runs/chest --out aligned/chest",
+        "mmcl align --run runs/chest --truth raw/chest/truth/findings.csv --prompts pleural_effusion,edema "
+        "--subgroup sex,age,view --out aligned/chest",
     ),
     "gwas": (
         "mmcl gwas --run runs/eyes --genotypes chr1.bed chr2.bed --covariates people.txt --out gwas/eyes",
@@ -120,6 +128,7 @@ FROM_PYTHON = {
     "embed": 'mj.embed("runs/ads", "new.csv", "new/", out="embeddings.parquet")',
     "explain": 'mj.explain("runs/ads", method=["integrated_gradients", "ablation"])',
     "similarity": 'mj.similarity("runs/ads", layer=["pooled", "projection"], out="similarity/ads")',
+    "align": 'mj.align("runs/chest", truth="raw/chest/truth/findings.csv", out="aligned/chest")',
     "gwas": 'mj.gwas("runs/eyes", ["chr1.bed", "chr2.bed"], covariates="people.txt", out="gwas/eyes")',
     "export": 'mj.export("runs/ads", out="release", format=["safetensors", "orbax"])',
     "report": 'mj.report("runs/ads", colour="price")',

@@ -22,10 +22,14 @@ from mmcl_jax.config.load import alias, apply, experiments, load, shipped
 from mmcl_jax.config.own import explain
 from mmcl_jax.config.own_data import OwnData
 from mmcl_jax.config.preset import Preset
-from mmcl_jax.config.retina import RetinaData, retina
-from mmcl_jax.config.taxonomy import Taxonomy, TaxonomyData, edges, is_union, taxonomy, union_of, unions
+from mmcl_jax.config.systems.chest import CHEXPERT_LABELS, Chest, ChestData, chest
+from mmcl_jax.config.systems.retina import RetinaData, retina
+from mmcl_jax.config.systems.taxonomy import Taxonomy, TaxonomyData, edges, is_union, taxonomy, union_of, unions
 
 __all__ = [
+    "CHEXPERT_LABELS",
+    "Chest",
+    "ChestData",
     "Data",
     "DataWithClasses",
     "OwnData",
@@ -35,6 +39,7 @@ __all__ = [
     "TaxonomyData",
     "alias",
     "apply",
+    "chest",
     "data_names",
     "decoder",
     "edges",

@@ -81,7 +81,7 @@ def experiment() -> ConfigDict:
       batch_size: samples per step, over all devices.
       micro_batch: samples that are encoded at a time, over all devices, to save memory; None for the whole batch. The
         loss still contrasts the whole batch.
-      epochs: passes over the training split.
+      epochs: passes over the training split; 0 for a run that has the initial weights, at step 0.
       inputs: entries of the store that the experiment reads, by modality, see `input`.
       cohort: rows that take part: "outer" for rows with at least one of the inputs, "inner" for rows with all.
       fold: index of the store's fold that is held out as the test split; None for the store's own splits.

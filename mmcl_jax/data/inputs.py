@@ -49,6 +49,7 @@ class InputSpec:
       optional: whether rows may lack the input; the batch then has `present/NAME`.
       of: name of the entry that the input is read from.
       bin_edges: edges of the quantile bins of every column, if an encoder asks for bins; see `Encoding`.
+      special_tokens: whether the vocabulary of a text has `[CLS]` and `[SEP]`.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class InputSpec:
     optional: bool = False
     of: str = ""
     bin_edges: tuple[tuple[float, ...], ...] = ()
+    special_tokens: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,8 +75,8 @@ class Inputs:
       tables: encodings of the inputs that are tables, by name.
       fitted: statistics of the training rows that views need, by input: `mean` and `std` `[F]` float32 of a vector (0
         and 1 if it is not scaled) and, unless it is the mean, `fill` `[F]`, which replaces missing values; for a text,
-        `tokens` `[V]` (whether the training rows have each token) and the token `unknown`; for a volume whose view asks
-        for them, `landmarks` and `mask` (see `data.kinds.intensity`).
+        `tokens` `[V]` (whether the training rows have each token), the token `unknown` and the `special_tokens`; for a
+        volume whose view asks for them, `landmarks` and `mask` (see `data.kinds.intensity`).
       fold: fold of the store whose training rows they were fitted on; None for the store's own training split.
     """
 
@@ -158,6 +160,9 @@ class Inputs:
         specs = specs_of(options, encoding.schema, widths)
         for name, table in tables.items():
             specs[name] = dataclasses.replace(specs[name], bin_edges=table.bin_edges)
+        for name, arrays in fitted.items():
+            if len(arrays.get("special_tokens", ())):
+                specs[name] = dataclasses.replace(specs[name], special_tokens=True)
         return cls(specs=specs, encoding=encoding, tables=tables, fitted=fitted, fold=fold)
 
     def including(self, names: Collection[str]) -> "Inputs":

@@ -10,6 +10,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.datasets.cardiac.recipe import cardiac
+from mmcl_jax.datasets.chest.covid_rural import covid_rural
+from mmcl_jax.datasets.chest.mimic import mimic_cxr
+from mmcl_jax.datasets.chest.ms_cxr import ms_cxr
+from mmcl_jax.datasets.chest.nih_boxes import nih_boxes
+from mmcl_jax.datasets.chest.object_cxr import object_cxr
+from mmcl_jax.datasets.chest.rsna import rsna
+from mmcl_jax.datasets.chest.siim import siim
 from mmcl_jax.datasets.dvm.recipe import dvm
 from mmcl_jax.datasets.fundus.downstream import aptos, palm, rfmid
 from mmcl_jax.datasets.fundus.recipe import fundus
@@ -42,6 +49,13 @@ RECIPES.register("oasis")(oasis)
 RECIPES.register("two_view_mnist")(two_view_mnist)
 RECIPES.register("fashion_mnist")(fashion_mnist)
 RECIPES.register("mnist_svhn")(mnist_svhn)
+RECIPES.register("mimic_cxr")(mimic_cxr)
+RECIPES.register("rsna")(rsna)
+RECIPES.register("siim")(siim)
+RECIPES.register("covid_rural")(covid_rural)
+RECIPES.register("object_cxr")(object_cxr)
+RECIPES.register("nih_boxes")(nih_boxes)
+RECIPES.register("ms_cxr")(ms_cxr)
 
 
 def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe | Made:

@@ -29,6 +29,7 @@ from mmcl_jax.encoders.resnet import resnet18 as resnet18
 from mmcl_jax.encoders.resnet import resnet50 as resnet50
 from mmcl_jax.encoders.resnet1d.resnet1d import resnet1d_cbam as resnet1d_cbam
 from mmcl_jax.encoders.text import text_embedding as text_embedding
+from mmcl_jax.encoders.transformers.bert import bert as bert
 from mmcl_jax.encoders.transformers.table_transformer import table_transformer as table_transformer
 from mmcl_jax.encoders.transformers.vit import vit as vit
 from mmcl_jax.encoders.transformers.vit import vit_base as vit_base

@@ -1,7 +1,7 @@
 """The contracts of an encoder and of a projector, and the registries."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -17,12 +17,17 @@ ENCODERS = Registry(
     "encoder",
     arguments=("kind", "shape", "widths", "missing", "bin_edges", "parts", "norm", "rngs", "dtype"),
     # The file of the initial weights, the JSON file of its names, the pixels that they expect, and what is done with
-    # position embeddings of another grid; see `weights.tower`.
+    # position embeddings of another grid and with weights for colours; see `weights.tower`. Then the pooling of local
+    # features, its number of heads and the mean that is its query; see `pooling.attention_pooled`.
     extra={
         "weights": str,
         "weights_map": str,
         "weights_pixels": Literal["unit", "imagenet", "inception"],
         "weights_positions": Literal["same", "bicubic"],
+        "weights_channels": Literal["same", "sum"],
+        "pooling": Literal["attention", "none"],
+        "pooling_heads": int,
+        "pooling_mean": Literal["mask", "length"],
     },
 )
 PROJECTORS = Registry("projector", arguments=("features", "norm", "rngs", "dtype"))
@@ -50,7 +55,9 @@ class ViewSpec:
 
 
 class Encoder(nnx.Module):
-    """An encoder: `body(embed(view))`, so that explanations can differentiate by what `embed` returns.
+    """An encoder: `features(embed(view))`, so that explanations can differentiate by what `embed` returns.
+
+    `features` are those of `body`, which a new encoder implements, behind the encoder's pooling, if it has one.
 
     It computes in its dtype; parameters and normalisation statistics are float32. Its factory has as keywords what it
     needs of `kind`, `shape`, `widths`, `missing`, `parts` and `bin_edges` (see `ViewSpec`), `norm` (makes a
@@ -62,12 +69,14 @@ class Encoder(nnx.Module):
       replaces_missing: whether it replaces missing cells of a table (NaN), whatever the policy of the input.
       out_features: D, the width of the pooled features.
       out_local_features: C, the width of the local features; 0 if there are none.
+      attention_pool: the pooling of the local features; see `pooling.attention_pooled`.
     """
 
     takes: tuple[str, ...] = ()
     replaces_missing: bool = False
     out_features: int
     out_local_features: int = 0
+    attention_pool: Callable[[Features], Features] | None = None
 
     @classmethod
     def asks(cls, options: Mapping[str, Any]) -> dict[str, int]:
@@ -86,6 +95,11 @@ class Encoder(nnx.Module):
           gradients: of the encoder's parameters, a nested dict.
         """
         return None
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Path patterns, within the encoder, of parameters that training leaves as they are (see `config.frozen`)."""
+        return ()
 
     def row_bytes(self, *, train: bool) -> int:
         """Return a lower bound of the memory, in bytes, that one row needs at a time; 0 if there is no estimate.
@@ -120,8 +134,20 @@ class Encoder(nnx.Module):
         present: Bool[Array, " B"] | None = None,
         keys: Key[Array, " B"] | None = None,
     ) -> Features:
-        """Return the features of what `embed` returned; see `__call__`."""
+        """Return the features of what `embed` returned, before the pooling; see `__call__`."""
         raise NotImplementedError
+
+    def features(
+        self,
+        embedded: Any,
+        *,
+        train: bool,
+        present: Bool[Array, " B"] | None = None,
+        keys: Key[Array, " B"] | None = None,
+    ) -> Features:
+        """Return the features of what `embed` returned; see `__call__`."""
+        features = self.body(embedded, train=train, present=present, keys=keys)
+        return features if self.attention_pool is None else self.attention_pool(features)
 
     def __call__(
         self,
@@ -146,7 +172,7 @@ class Encoder(nnx.Module):
         if {"image", "volume"} & set(self.takes) and not jnp.issubdtype(view.dtype, jnp.floating):
             raise ArrayError(f"pixels are {view.dtype}; give floats in [0, 1], such as a view of mmcl_jax.views.")
         mask = None if present is None else as_array(present, "present")
-        return self.body(self.embed(view), train=train, present=mask, keys=keys)
+        return self.features(self.embed(view), train=train, present=mask, keys=keys)
 
 
 class Projector(nnx.Module):

@@ -15,6 +15,8 @@ from mmcl_jax.encoders.operations.normalise import Form, Statistics, normalised
 from mmcl_jax.encoders.statistics import Record, update_statistic
 
 kaiming_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+# The same of a layer without a ReLU behind it: the gain of torch.nn.init.kaiming_normal_ is 1, not the root of 2.
+kaiming_fan_out_linear = nnx.initializers.variance_scaling(1.0, "fan_out", "normal")
 kaiming_fan_in = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
 # torch.nn.Linear: uniform in +-1/sqrt(fan_in), whose variance is 1 / (3 fan_in).
 torch_linear = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")

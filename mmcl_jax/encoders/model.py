@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Key
+from jaxtyping import Array, Bool, DTypeLike, Key
 from ml_collections import ConfigDict
 
 from mmcl_jax.arrays import zero_absent
@@ -19,6 +19,7 @@ from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.fusions import parts_of_views
 from mmcl_jax.encoders.keys import parse_key
 from mmcl_jax.encoders.layers import BatchNorm, linear
+from mmcl_jax.encoders.pooling import attention_pooled
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.views import VIEWS, view_shape
 
@@ -165,7 +166,8 @@ def build_model(
             f"kind {spec.kind}; choose another encoder.",
         )
         described = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-        return ENCODERS.build(part, path, **described, norm=norm, rngs=rngs, dtype=dtype)
+        built = ENCODERS.build(part, path, **described, norm=norm, rngs=rngs, dtype=dtype)
+        return _pooled(built, part, path, rngs=rngs, dtype=dtype)
 
     def projector(path: str, part: ConfigDict, features: int) -> Projector:
         return PROJECTORS.build(part, path, features=features, norm=norm, rngs=rngs, dtype=dtype)
@@ -189,6 +191,26 @@ def build_model(
         for term, sizes in (heads or {}).items()
     }
     return Model(encoders, projectors, predictors, layers, learned or {})
+
+
+def _pooled(encoder: Encoder, part: ConfigDict, path: str, *, rngs: nnx.Rngs, dtype: DTypeLike) -> Encoder:
+    """Return an encoder with the pooling that its config entry asks for.
+
+    Raises:
+      UserError: an option of the pooling stands alone, or does not fit the encoder; naming the key.
+    """
+    options = {name: part[f"pooling_{name}"] for name in ("heads", "mean") if part.get(f"pooling_{name}") is not None}
+    if part.get("pooling", "none") == "none":
+        check(
+            not options,
+            f"{path}.pooling_{next(iter(options), '')}: the encoder has no attention pooling; set {path}.pooling to "
+            f"'attention', or leave this key out.",
+        )
+        return encoder
+    try:
+        return attention_pooled(encoder, **options, rngs=rngs, dtype=dtype)
+    except ValueError as error:
+        raise UserError(f"{path}.pooling: {error}") from error
 
 
 def _fusion_specs(config: ConfigDict, encoders: Mapping[str, Encoder]) -> dict[str, ViewSpec]:

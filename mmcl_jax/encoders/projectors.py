@@ -1,13 +1,26 @@
 """Projectors: the heads that map features into the space where a term compares them."""
 
 import itertools
+from typing import Literal
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
+from mmcl_jax.arrays import zero_absent
 from mmcl_jax.encoders.base import PROJECTORS, Projector
-from mmcl_jax.encoders.layers import Norm, batch_norm, linear, norm_relu, torch_linear
+from mmcl_jax.encoders.layers import (
+    Norm,
+    batch_norm,
+    kaiming_fan_out,
+    kaiming_fan_out_linear,
+    linear,
+    norm_relu,
+    torch_linear,
+)
+
+Normalise = Literal["batch", "none"]
+Padding = Literal["mask", "include"]
 
 
 class MLPProjector(Projector):
@@ -88,6 +101,37 @@ class NormProjector(Projector):
         return x
 
 
+class LoVTProjector(Projector):
+    """Linear, norm, ReLU, linear, of every position alike."""
+
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        out: int,
+        *,
+        norm: Norm | None,
+        padding: Padding,
+        rngs: nnx.Rngs,
+        dtype: DTypeLike,
+    ) -> None:
+        self.hidden = linear(
+            features, hidden, rngs=rngs, dtype=dtype, kernel_init=kaiming_fan_out, bias=norm is None, zero_bias=True
+        )
+        self.norm = None if norm is None else norm(hidden)
+        self.out = linear(hidden, out, rngs=rngs, dtype=dtype, kernel_init=kaiming_fan_out_linear, zero_bias=True)
+        self.padding, self.out_features = padding, out
+
+    def __call__(
+        self, x: Float[Array, "B *L D"], *, train: bool, present: Bool[Array, "B *L"] | None = None
+    ) -> Float[Array, "B *L d"]:
+        if self.norm is None:
+            return self.out(nnx.relu(self.hidden(x)))
+        if present is not None and present.ndim == 2 and self.padding == "include":
+            x, present = zero_absent(x, present), present.any(axis=1)
+        return self.out(norm_relu(self.norm, self.hidden(x), train=train, present=present))
+
+
 @PROJECTORS.register("mlp")
 def mlp(
     *, features: int, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32, hidden: int = 2048, out: int = 128
@@ -166,3 +210,52 @@ def mlp_norm(
     if min((*hidden, out)) <= 0:
         raise ValueError(f"hidden and out must be positive, not {hidden} and {out}")
     return NormProjector(features, hidden, out, out_bias=out_bias, out_norm=out_norm, norm=norm, rngs=rngs, dtype=dtype)
+
+
+@PROJECTORS.register("lovt_mlp")
+def lovt_mlp(
+    *,
+    features: int,
+    norm: Norm = batch_norm,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike = jnp.float32,
+    hidden: int = 2048,
+    out: int = 512,
+    normalise: Normalise = "batch",
+    padding: Padding = "mask",
+) -> LoVTProjector:
+    """Return LoVT's projector of local and of pooled features: linear, batch normalisation, ReLU, linear.
+
+    Kernels are Kaiming-normal by fan-out, with the gain of a ReLU and of a linear layer, and biases are 0 (Mueller et
+    al., ECCV 2022). The first bias of the released code, which the norm removes, is left out.
+
+    Args:
+      features: width of the input.
+      norm: makes a normalisation layer for a number of channels.
+      rngs: random streams for the initial parameters.
+      dtype: of the computation.
+      hidden: width of the hidden layer.
+      out: width of the output.
+      normalise: "batch", or "none", as ConVIRT's projectors in LoVT's code.
+      padding: whether positions that do not exist, such as padded sentences, are left out of the norm ("mask") or enter
+        it as zeros ("include", LoVT's code, with the encoder's largest number of sentences as the length of every
+        report). Rows without any position never enter.
+
+    Raises:
+      ValueError: a size is not positive.
+
+    Example:
+      >>> lovt_mlp(features=16, rngs=nnx.Rngs(0), hidden=8, out=4)(jnp.ones((2, 9, 16)), train=True).shape
+      (2, 9, 4)
+    """
+    if min(hidden, out) <= 0:
+        raise ValueError(f"hidden and out must be positive, not {hidden} and {out}")
+    return LoVTProjector(
+        features,
+        hidden,
+        out,
+        norm=norm if normalise == "batch" else None,
+        padding=padding,
+        rngs=rngs,
+        dtype=dtype,
+    )

@@ -34,6 +34,7 @@ else is shared: the choice of rows, the head, the groups of columns, and the fol
       attention.npz                           the attention of a fusion: names of `tokens` and their `columns`, `mean`
                                               maps `[K, h, w]`, the number of `rows` in each; `keys` and `maps` of the
                                               first rows
+      sentences.npz, sentences.html           where sentences point: the maps, and a page with the sentences beside them
       overlay-*.png                           of the first rows: the image, and the map over it
       *.png                                   other pictures
       checksums.json                          size and SHA-256 of these files, written last
@@ -64,7 +65,8 @@ else is shared: the choice of rows, the head, the groups of columns, and the fol
                     `individuals`: per row `key`, whether it is `absent`, and the features with the `highest` and
                     `lowest` attributions; of an ablation, the change, the outputs that change most and the metrics of
                     each group; of an attention, the `fusion`, the `grid`, and per token: name, rows,
-                    focus, region and its share, and the mean weights of all regions
+                    focus, region and its share, and the mean weights of all regions; of sentences, what they point
+                    `by`, the `grid`, and per sentence its row and its strongest region
     notes           sentences for the user
     made_by         command, versions and machine
 
@@ -80,5 +82,6 @@ from mmcl_jax.explain.pictures import canonical as canonical
 from mmcl_jax.explain.pictures import grad_cam as grad_cam
 from mmcl_jax.explain.pictures import saliency as saliency
 from mmcl_jax.explain.result import Explanation, explanations_of
+from mmcl_jax.explain.sentences import sentences as sentences
 
 __all__ = ["METHODS", "Explanation", "explanations_of"]

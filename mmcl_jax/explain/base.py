@@ -52,6 +52,8 @@ class ExplainOptions:
     attention: str = "mean"
     dimensions: tuple[int, ...] = ()
     partner: str | None = None
+    text: str | None = None
+    show_text: bool = False
     directions: int = 1
     atlas: Path | None = None
     atlas_names: Path | None = None
@@ -168,6 +170,7 @@ class Method:
       has: returns which rows are explained; None for the rows that have all inputs that are read.
       first: the kinds that are explained where no input is named and the run has some; () for all of `takes`.
       regions: whether it writes a table of the regions of an atlas, of volumes.
+      individuals: whether `--individuals` are among its rows; they are where it has `has`, too.
     """
 
     explain: Explain
@@ -177,6 +180,7 @@ class Method:
     has: Has | None = None
     first: tuple[str, ...] = ()
     regions: bool = False
+    individuals: bool = False
 
 
 class Methods(dict[str, Method]):
@@ -192,6 +196,7 @@ class Methods(dict[str, Method]):
         has: Has | None = None,
         first: tuple[str, ...] = (),
         regions: bool = False,
+        individuals: bool = False,
     ) -> Callable[[Explain], Explain]:
         """Register the decorated function under a name; `Method` describes the arguments."""
 
@@ -199,7 +204,14 @@ class Methods(dict[str, Method]):
             if name in self:
                 raise ValueError(f"the method {name!r} is registered twice")
             self[name] = Method(
-                explain=explain, takes=takes, head=head, reads=reads, has=has, first=first, regions=regions
+                explain=explain,
+                takes=takes,
+                head=head,
+                reads=reads,
+                has=has,
+                first=first,
+                regions=regions,
+                individuals=individuals,
             )
             return explain
 

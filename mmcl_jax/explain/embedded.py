@@ -141,8 +141,8 @@ class EmbeddedInput:
     def bytes_of_row(self, model: Model) -> int:
         """Return the bytes of what the encoder of an image or a volume keeps of one row for its gradient."""
         like = jax.ShapeDtypeStruct((1, *self.layout.shapes[0]), jnp.float32)
-        body = model.encoders[self._subject.input].body
-        return bytes_of(jax.make_jaxpr(lambda view: body(view, train=False).pooled)(like))
+        features = model.encoders[self._subject.input].features
+        return bytes_of(jax.make_jaxpr(lambda view: features(view, train=False).pooled)(like))
 
     def baseline(self, name: str, mesh: Mesh, *, size: int) -> np.ndarray:
         """Return the baseline `[E]`: zeros, or the mean over the training rows that have the input.

@@ -91,7 +91,7 @@ class OutputsOfRow:
         """Return the outputs of one embedded row."""
         encoders = nnx.merge(self.graphdef, arrays["model"]).encoders
         given = dict(context["features"])
-        given[self.input] = encoders[self.input].body(self.layout.join(row, context["rest"]), train=False)
+        given[self.input] = encoders[self.input].features(self.layout.join(row, context["rest"]), train=False)
         features = {
             spec: given[name] for spec in views_of_inputs(self.specs) if (name := built(spec).modality) in given
         }

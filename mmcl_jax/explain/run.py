@@ -77,8 +77,8 @@ def explain_run(
         "the run or of the random encoder.",
     )
     check(
-        not options.individuals or "loss" in options.methods,
-        "--individuals: people are shown by the method loss; add --method loss, or leave the option out.",
+        not options.individuals or bool({"loss", "sentences"} & set(options.methods)),
+        "--individuals: rows are shown by the methods loss and sentences; add --method loss, or leave the option out.",
     )
     # Everything is checked before the first method computes for minutes.
     by_column, subjects = None if groups is None else read_groups(groups), []
@@ -150,6 +150,7 @@ def _check_options(options: ExplainOptions) -> None:
     for names, others, sentence in (
         (options.partner is not None, ("canonical",), "--partner: it is of the method canonical"),
         (options.atlas_names is not None, (), "--atlas-names: they name the regions of an atlas; give --atlas"),
+        (options.text is not None or options.show_text, ("sentences",), "--text: it is of the method sentences"),
         (bool(options.dimensions), ("saliency", "integrated_gradients"), "--dimension: it is of the method saliency"),
     ):
         given = options.atlas is not None if not others else bool(set(others) & set(options.methods))
@@ -224,7 +225,7 @@ def _subject(
             bool(having[rows].any()),
             f"--rows: none of the {options.rows} drawn rows has {input}; explain more rows.",
         )
-    if options.individuals and method.has is not None:
+    if options.individuals and (method.has is not None or method.individuals):
         rows = np.union1d(rows, _individuals(options.individuals, keys, explained, options.split))
     noise = noise_columns(run.config, input)
     return Subject(

@@ -14,12 +14,14 @@ from mmcl_jax import __version__
 from mmcl_jax.border import to_json
 from mmcl_jax.encoders import ENCODERS, PROJECTORS, parse_key, view_specs
 from mmcl_jax.encoders.fusions import inputs_of, parts_of_views
+from mmcl_jax.encoders.pooling import AttentionPool
 from mmcl_jax.evaluation.results.file import read_entries
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.export.formats import Written
 from mmcl_jax.export.preprocessing import preprocessing_of
 from mmcl_jax.export.release import Release
 from mmcl_jax.training.runs.plain import to_plain
+from mmcl_jax.training.runs.run import Run, read_origin
 from mmcl_jax.training.state.train_state import split_model
 from mmcl_jax.versions import versions
 
@@ -56,6 +58,7 @@ def card_of(release: Release, files: Mapping[str, Sequence[Written]], *, command
             "head": None if release.head is None else _head(release),
             "metrics": _metrics(release),
             "files": described,
+            "restriction": _restriction(run),
             "provenance": {
                 "command": command,
                 "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -88,6 +91,9 @@ def encoder_card(release: Release, modality: str) -> dict[str, Any]:
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(split_model(encoder)[0])),
         "dtype": config.dtype,
     }
+    if isinstance(encoder.attention_pool, AttentionPool):
+        pool = encoder.attention_pool
+        card["pooling"] = {"name": "attention", "heads": pool.attention.heads, "mean": pool.mean}
     views = view_specs(config, release.run.inputs.specs)
     if modality in views:
         view = views[modality]
@@ -135,6 +141,13 @@ def _head(release: Release) -> dict[str, Any]:
         "task": {"name": trained.task.name, **dataclasses.asdict(trained.task)},
         "labels": {label: list(texts) for label, texts in release.head.labels.items()},
     }
+
+
+def _restriction(run: Run) -> str | None:
+    """Return who may use what is trained on the data of a run, as their recipe says; None if anybody."""
+    recipe = read_origin(run.directory).get("recipe") or {}
+    restriction = recipe.get("restriction")
+    return f"{recipe.get('name')}: {restriction}" if isinstance(restriction, str) and restriction else None
 
 
 def _metrics(release: Release) -> list[dict[str, Any]]:

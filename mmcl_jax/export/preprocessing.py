@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,18 @@ _STEPS = ("mask", "rescale", "histogram", "normalise")  # of the view `scan`, in
 _RESIZE = "linear at half-pixel centres, not antialiased, edge pixels repeated"
 _FEATURES = {"names": "The names of the features", "variants": "The variants, with both alleles and the counted one,"}
 # What the request of a store says about its pictures.
-_PICTURES = ("channels", "image_size", "resize", "antialias", "aspect", "transparent", "intensity", "nan", "bits")
+_PICTURES = (
+    "channels",
+    "image_size",
+    "resize",
+    "antialias",
+    "aspect",
+    "transparent",
+    "intensity",
+    "equalise",
+    "nan",
+    "bits",
+)
 
 
 def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
@@ -32,9 +44,10 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
 
     Every kind has `kind`, `view` (its name) and the `shape` of one stored row, or of one image where rows have several
     `images`. An image or volume has its `dtype`, the number to `divide_by` and the `size` that it is resized to, or, of
-    the view `scan`, of its window in the middle; its key `scan` has the steps before. A table has its columns with
-    their fitted statistics. A vector may have a file with the `names` of its features, and genotypes with the
-    `variants`: chromosome, position, id, the counted allele and the other one.
+    the view `scan`, of its window in the middle; its key `scan` has the steps before. An image of the view `frontal`
+    has the pixels that `pad` it on both sides of its axes, and the `channels` that a grey image is repeated to. A table
+    has its columns with their fitted statistics. A vector may have a file with the `names` of its features, and
+    genotypes with the `variants`: chromosome, position, id, the counted allele and the other one.
     """
     run = release.run
     spec, view = run.inputs.specs[name], plain_spec(run.config, name)
@@ -55,6 +68,7 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
             "images": images,
             "divide_by": _DIVIDE_BY[spec.dtype],
             "size": size,
+            **padding_of(spec.shape[-len(size) - 1 :], view),
             **({"scan": _steps(view), "resize": _WINDOW} if dict(view)["name"] == "scan" else {"resize": _RESIZE}),
             "fit": entry.fit if entry is not None else "",
             "prepared": _prepared(release),
@@ -64,6 +78,14 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
         policies = {"missing": encoding.missing, "outside": encoding.outside}
         return {**card, **policies, "missing_words": run.declaration.missing, "columns": table_columns(encoding)}
     return {**card, **{key: path.name for key, path in _features(release, name).items()}}
+
+
+def padding_of(shape: Sequence[int], view: ViewSpec) -> dict[str, Any]:
+    """Return how the view `frontal` pads an image `[H, W, C]` to a square; {} for other views."""
+    options = dict(view)
+    if options["name"] != "frontal":
+        return {}
+    return {"pad": [(max(shape[:2]) - side) // 2 for side in shape[:2]], "channels": options["channels"] or shape[2]}
 
 
 def write_features(release: Release, folder: Path) -> list[Written]:

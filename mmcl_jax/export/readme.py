@@ -31,6 +31,8 @@ def readme_of(card: Mapping[str, Any], files: Sequence[Written], *, license: str
     # JSON is YAML, whatever the texts hold.
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in metadata.items()), "---", ""]
     lines += [f"# {escaped(card['name'])}", "", _summary(card), ""]
+    if card.get("restriction"):
+        lines += ["## Restricted training data", "", f"{escaped(card['restriction'])}", ""]
     lines += ["## Encoders", "", *_encoders(card), ""]
     lines += ["## Files", "", *(f"- `{one.file}`: {escaped(one.about)}" for one in files)]
     lines += ["- `card.json`: all that is said here and the details, for programs.", ""]

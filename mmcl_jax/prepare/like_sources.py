@@ -81,7 +81,7 @@ def _stored(like: "Like", name: str, earlier: Source, main: Declaration) -> dict
     if earlier.kind in ("image", "volume"):
         size: dict[str, Any] = {"size": entry.shape[:-1]}
         if earlier.kind == "image":
-            views = (earlier.stack or like.request.stack) == "views"
+            views = (earlier.stack or like.request.stack) != "channels"
             size["channels"] = entry.shape[-1] // (1 if views else max(1, len(earlier.column)))
         return size
     if earlier.kind == "mask":

@@ -69,6 +69,7 @@ def prepare(
     check(not out.exists(), f"{out} exists already; choose another --out, or remove it first.")
     request, like = open_like(request)
     asked, request = request, joined_with(request, recipe)
+    asked = asked.with_pictures_of(request)  # later images are made to fit in the same way
     quarantine = request.quarantine(recipe.required if recipe else ())
     # Workers of Beam on other machines have other working directories.
     partial = (out.absolute() if beam else out).with_name(f".{out.name}.partial")
@@ -135,7 +136,7 @@ def prepare(
         (partial / "request.sha256").unlink()
         made_by = {
             "request": asked.to_json(),
-            "recipe": {"name": recipe.name, "options": list(recipe.options)} if recipe else None,
+            "recipe": recipe.origin() if recipe else None,
         }
         writing.finish(partial, made_by=made_by)
         partial.rename(out)

@@ -17,6 +17,10 @@ from mmcl_jax.prepare.sources import Source
 Reader = Callable[[Path], np.ndarray]
 
 
+DRAWN = "drawn.json"  # in a folder that `mmcl generate` wrote
+_ABOVE = 3  # folders
+
+
 class Step(NamedTuple):
     """A step of a recipe, in words, with the number of rows before and after it."""
 
@@ -47,6 +51,7 @@ class Recipe:
       tables: data frames that entries and targets name as their `file`; the path is how messages name them.
       fields: further fields of the request, unless the request sets them.
       required: names of entries that no row may lack, though the cohort is `outer`.
+      restriction: who may use the data and what is trained on them, in a sentence that exports repeat; "" if anybody.
     """
 
     name: str
@@ -66,6 +71,21 @@ class Recipe:
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     required: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    restriction: str = ""
+
+    def origin(self) -> dict[str, Any]:
+        """Return what a store records of the data set; drawn data in its format are not restricted."""
+        restriction = "" if is_drawn(self.images) else self.restriction
+        return {
+            "name": self.name,
+            "options": list(self.options),
+            **({"restriction": restriction} if restriction else {}),
+        }
+
+
+def is_drawn(folder: Path) -> bool:
+    """Return whether `mmcl generate` drew the data in a folder, as the file `drawn.json` in it or above it says."""
+    return any((one / DRAWN).is_file() for one in (folder, *folder.absolute().parents[:_ABOVE]))
 
 
 def joined_with(request: Request, recipe: Recipe | None) -> Request:

@@ -15,7 +15,7 @@ from mmcl_jax.bucket.border import local
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.readings import DECIMALS, THOUSANDS
 from mmcl_jax.errors import UserError, check, check_name
-from mmcl_jax.prepare.images.files import FILTERS, Fit
+from mmcl_jax.prepare.images.files import FILTERS, Fit, Stack
 from mmcl_jax.prepare.images.levels import Intensity, Nan
 from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.limits import Limits
@@ -64,7 +64,7 @@ class Request:
     table: Path | pl.DataFrame | None = None
     images: Path | ImageArrays | None = None
     image_column: tuple[str, ...] = ()
-    stack: Literal["channels", "views"] = "channels"
+    stack: Stack = "channels"
     like: Path | None = None
     schema: Declaration = dataclasses.field(default_factory=Declaration)
     label: tuple[str, ...] = ()
@@ -84,6 +84,7 @@ class Request:
     aspect: Literal["stretch", "crop", "pad"] = "stretch"
     transparent: Literal["white", "black"] = "white"
     intensity: Intensity = "minmax"
+    equalise: bool = False
     nan: Nan = "refuse"
     max_pixels: int = Fit.max_pixels
     max_voxels: int = Fit.max_voxels
@@ -147,6 +148,8 @@ class Request:
         )
         check(self.nan in ("refuse", "background"), f"--nan: {self.nan!r} is neither refuse nor background.")
         check(self.max_voxels > 0, f"--max-voxels: {self.max_voxels} is not positive.")
+        eight = "--equalise: a histogram of 8 bits is equalised; leave out --bits 16."
+        check(not self.equalise or self.bits == 8, eight)
         _ = self.fit, self.limits  # which check their own options
         if isinstance(self.intensity, tuple):
             low, high = self.intensity
@@ -209,6 +212,11 @@ class Request:
                 )
             declaration = declaration.adding(role, names)
         return declaration.adding("", self.categorical, kind="categorical")
+
+    def with_pictures_of(self, other: "Request") -> "Request":
+        """Return the request with the options of another for how pictures are stacked and made to fit."""
+        names = ("stack", *(field.name for field in dataclasses.fields(Fit)))
+        return dataclasses.replace(self, **{name: getattr(other, name) for name in names})
 
     @classmethod
     def read(cls, path: Path, over: Mapping[str, Any]) -> "Request":

@@ -9,12 +9,17 @@ from mmcl_jax.evaluation.results.summary import NAMES
 from mmcl_jax.page.wording import LOWER_IS_BETTER
 from mmcl_jax.reproduce.spec import COLUMNS_USED, COUNTS, FALSE, GLOBAL, INFLATION, LOCAL, PLANTED, REGIONS
 
+# Of embeddings of length 1 (see `analyses.aligned`).
+EMBEDDED = (
+    "std", "std_total", "std_within", "std_centroid", "uniformity", "collapse", "pair_distance", "rmse_image",
+    "rmse_report",
+)  # fmt: skip
 # Of the label, of logarithms, or of variances; all other metrics are shares.
 _IN_UNITS = (
     "mse", "mae", "rmse", "log_loss", "standardised_mse_sum", *COUNTS, INFLATION, "inflation_largest",
-    "inflation_permuted", "people", "components",
+    "inflation_permuted", "people", "components", *EMBEDDED,
 )  # fmt: skip
-_ALONE = (REGIONS, FALSE, INFLATION)  # of which neither more nor less is better by itself
+_ALONE = (REGIONS, FALSE, INFLATION, *EMBEDDED)  # of which neither more nor less is better by itself
 _SUM = "standardised_mse_sum"
 _NAMES = {
     COLUMNS_USED: "share of pairs in which noise is used less",
@@ -29,6 +34,18 @@ _NAMES = {
     "components": "components tested",
     GLOBAL: "AUROC of planted features",
     LOCAL: "AUROC of planted features, mean over people",
+    "std": "deviation of images",
+    "std_total": "deviation of regions",
+    "std_within": "deviation of regions within images",
+    "std_centroid": "deviation of the centroids of images",
+    "uniformity": "uniformity of images",
+    "collapse": "log of the deviation of centroids over that within images",
+    "pair_distance": "distance of images from their reports",
+    "rmse_image": "error of the alignment of regions",
+    "rmse_report": "error of the alignment of sentences",
+    "recall": "reports among the nearest five",
+    "pointing_alignment": "pointing accuracy above chance, by the alignment",
+    "pointing_cosine": "pointing accuracy above chance, by cosines",
 }
 
 

@@ -150,7 +150,7 @@ class TableOutcome:
     def own_target(self) -> bool:
         """Whether the published numbers are of our data, or of data that ours imitate (such as drawn cars)."""
         if self.plan.table.target:
-            return self.variant == "ukb"
+            return self.variant in ("ukb", "mimic")
         return self.variant in ("dvm", "cardiac") and self.target != "HIPMP"
 
     @property

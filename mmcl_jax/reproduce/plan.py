@@ -170,7 +170,10 @@ class Plan:
     def labelled(self, column: TableColumn, fold: int | None) -> LabelledStore:
         """Return the store of a column with the label that it predicts."""
         return LabelledStore.of(
-            self.store_of(column), self.settings.label_of(column), self.table.task, fold=None if column.store else fold
+            self.store_of(column),
+            self.settings.label_of(column),
+            column.task or self.table.task,
+            fold=None if column.store else fold,
         )
 
     @property
@@ -198,6 +201,19 @@ def choose_rows(table: PaperTable, methods: Sequence[str]) -> tuple[TableRow, ..
     for method in methods:
         check_name(method, keys, f"--methods: {table.name} has no method", "it has")
     return tuple(row for row in table.rows if not methods or row.key in (*methods, table.reference))
+
+
+def choose_columns(table: PaperTable, columns: Sequence[str]) -> PaperTable:
+    """Return the table with these columns, in its order; all columns if `columns` is empty.
+
+    Raises:
+      UserError: the table has no such column.
+    """
+    keys = [column.key for column in table.columns]
+    for column in columns:
+        check_name(column, keys, f"--columns: {table.name} has no column", "it has")
+    kept = tuple(column for column in table.columns if not columns or column.key in columns)
+    return dataclasses.replace(table, columns=kept)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -294,7 +310,7 @@ def _evaluation(
         "config": digest(training.settings()),
         # Only where they are set, so that records of tables without them keep their names.
         **({"trials": settings.trials} if row.rival and settings.trials else {}),
-        **({"task": request.table.task} if request.table.task != "class" else {}),
+        **({"task": column.task or request.table.task} if (column.task or request.table.task) != "class" else {}),
         **({"metric": column.metric} if column.metric == COLUMNS_USED else {}),
         **({"options": plain_options(options)} if (options := row.options(column)) else {}),
         **({"downstream": request.downstream[column.store].fingerprint} if column.store else {}),

@@ -19,6 +19,7 @@ TARGETS = {
     "CONTIG": "real eyes",
     "TWO_VIEW": "Two-View MNIST",
     "SVHN": "MNIST-SVHN",
+    "LOVT": "real radiographs",
 }
 # MT-CMTM (Roy et al., arXiv 2501.07304) minus the same table encoder from scratch: points of top-1 accuracy on DVM-CAR,
 # and the relative improvement in percent of the mean squared error on HIPMP (membranes; its data cannot be had).

@@ -35,6 +35,7 @@ from mmcl_jax.reproduce.plan import (
     Plan,
     PlanRequest,
     Training,
+    choose_columns,
     choose_rows,
     digest,
     make_plan,
@@ -71,6 +72,7 @@ class Reproduction:
         those of ContIG are "fundus" and "ukb".
       seeds: of pretraining.
       methods: rows to restrict the table to; the reference row always stays. Empty for all.
+      columns: columns to restrict the table to. Empty for all.
       epochs: of every pretraining, instead of the configs' own.
       overrides: texts `key.path=value`, on the config of every pretraining that has the key.
       tune: a TOML file of trials of pretraining, of which validation chooses one per method; see `work.tune`.
@@ -91,6 +93,7 @@ class Reproduction:
     seeds: int = 5
     folds: int = 0
     methods: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     epochs: int | None = None
     overrides: tuple[str, ...] = ()
     tune: Path | None = None
@@ -116,7 +119,7 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     Raises:
       UserError: the input is bad; this is raised before anything is trained.
     """
-    table = find(request.table)
+    table = choose_columns(find(request.table), request.columns)
     check_name(request.variant, VARIANTS, "--variant: there is no variant")
     check(
         not table.variants or request.variant in table.variants,
@@ -132,6 +135,8 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     check_folds(store, request.folds)
     use_cache()  # seeds share one compiled program per method
     rows, left_out = installed(choose_rows(table, request.methods), request.methods)
+    rows, blank = _with_weights(rows, request, store)
+    left_out += blank
     described = _described(request, store) if request.variant == "own" else None
     planned = functools.partial(_planned, request, table, store, downstream, raw, label, described)
     grid: Grid = {}
@@ -320,7 +325,6 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
     log(f"{first.protocol} on {first.input}: {names}{of}{on}{hidden}, seed {first.seed}{on_fold}")
     start = time.monotonic()
     if first.column.analysis:
-        assert plan.raw is not None
         for one in evaluations:
             start = time.monotonic()
             score, found = ANALYSES[one.protocol](one, run, plan.store_of(one.column), plan.raw)
@@ -337,7 +341,7 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
         baselines=tuple(dict.fromkeys(one.row.lent for one in evaluations if one.row.lent)),
         only_baselines=all(one.row.lent for one in evaluations),
         label=settings.label_of(first.column),
-        task=plan.table.task,
+        task=first.column.task or plan.table.task,
         learning_rates=settings.rates_of(first.column),
         max_epochs=settings.epochs_of(first.column),
         **more,
@@ -421,6 +425,27 @@ def _agree(described: OwnData, out: Path) -> None:
             written == described,
             f"{out / _OWN}: another process has just chosen settings for other devices; run the command again.",
         )
+
+
+def _with_weights(
+    rows: Sequence[TableRow], request: Reproduction, store: Store
+) -> tuple[tuple[TableRow, ...], list[str]]:
+    """Return the rows without those whose file of initial weights is missing, and a line on each of the latter.
+
+    A row that was named stays, so that the error on its file is shown.
+    """
+    kept, lines = [], []
+    for row in rows:
+        if row.needs_weights and row.key not in request.methods:
+            options: dict[str, Any] = {"variant": request.variant, "store": store, "epochs": None}
+            configs, _ = configure([row], **options, overrides=request.overrides)
+            files = [part.weights for part in configs[row.key].encoders.values() if part.get("weights")]
+            missing = next((file for file in files if not Path(file).exists()), None)
+            if missing is not None:
+                lines.append(f"{row.label} is left out: the file of its initial weights, {missing}, does not exist")
+                continue
+        kept.append(row)
+    return tuple(kept), lines
 
 
 def installed(rows: Sequence[TableRow], methods: Sequence[str]) -> tuple[tuple[TableRow, ...], list[str]]:

@@ -7,7 +7,9 @@ from typing import Any
 from mmcl_jax.evaluation.sources.budgets import Budget
 
 COLUMNS_USED = "columns_used"  # the metric of columns that say which columns a table encoder uses, see `columns_used`
-ASSOCIATION, ATTRIBUTION = "association", "attribution"  # protocols without a label, see `analyses`
+# Protocols without a label, see `analyses`.
+ASSOCIATION, ATTRIBUTION, ALIGNMENT = "association", "attribution", "alignment"
+ANALYSES = (ASSOCIATION, ATTRIBUTION, ALIGNMENT)
 # The metrics of association and of attribution.
 REGIONS, PLANTED, FALSE, INFLATION = "regions", "planted_variants", "false_regions", "inflation"
 GLOBAL, LOCAL = "planted_auroc", "planted_auroc_in_people"
@@ -51,6 +53,8 @@ class TableColumn:
       learning_rates: of the protocol, unless the command names others; None for those of the protocol.
       max_epochs: of the protocol, unless the command says otherwise; None for that of the protocol.
       truth: whether the column counts what was planted, so that data without a truth do not have it.
+      first: whether a share of the labels is that of the first rows, in place of random ones.
+      task: of the label, such as "dice"; empty for that of the table.
     """
 
     key: str
@@ -65,11 +69,13 @@ class TableColumn:
     learning_rates: tuple[float, ...] | None = None
     max_epochs: int | None = None
     truth: bool = False
+    first: bool = False
+    task: str = ""
 
     @property
     def analysis(self) -> bool:
         """Whether the column predicts no label: its protocol analyses the run, see `analyses`."""
-        return self.protocol in (ASSOCIATION, ATTRIBUTION)
+        return self.protocol in ANALYSES
 
     @property
     def hidden(self) -> tuple[str, float]:
@@ -80,7 +86,7 @@ class TableColumn:
     def budget(self, *, balanced: bool) -> Budget:
         """Return the label budget: the share, or with `balanced` the balanced subset (of a rare binary label) of it."""
         if not balanced:
-            return Budget(fraction=self.share)
+            return Budget(fraction=self.share, first=self.first)
         return Budget(subset="train_balanced" if self.share == 1 else f"train_balanced_{100 * self.share:g}")
 
 
@@ -102,6 +108,7 @@ class TableRow:
       published: `{target: {column: number}}`, where a target is "DVM", "CAD" or "MI".
       kind: what the method learns from: "multimodal", "image", "table", "labels" or "nothing".
       run: the name of the runs, in place of the key, if the settings were chosen from several (see `work.tune`).
+      needs_weights: whether its encoder begins at weights of a file, without which the row is left out.
     """
 
     key: str
@@ -116,6 +123,7 @@ class TableRow:
     published: Mapping[str, Mapping[str, Published]] = dataclasses.field(default_factory=dict)
     kind: str
     run: str = ""
+    needs_weights: bool = False
 
     @property
     def name(self) -> str:

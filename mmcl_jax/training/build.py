@@ -32,7 +32,7 @@ from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
 from mmcl_jax.training.parameters import check_parameters
 from mmcl_jax.training.state.control import first_control
-from mmcl_jax.training.state.groups import check_groups
+from mmcl_jax.training.state.groups import check_groups, frozen_patterns
 from mmcl_jax.training.state.model import cautions, trained_model
 from mmcl_jax.training.state.train_state import Arrays, TrainState, initial_state, split_model
 from mmcl_jax.training.validate import check_config, check_control, check_split
@@ -79,7 +79,7 @@ class Experiment:
             self.optimizer,
             has_target=bool(self.objective.reads["teacher"]),
             queues=queues,
-            frozen=self.config.frozen,
+            frozen=frozen_patterns(self.config.frozen, model),
             has_average=self.config.average.kind is not None,
             control=first_control(self.schedule.plateau) if self.config.validation.epochs else None,
             loaded=loaded,
@@ -324,7 +324,7 @@ def assemble(
     _check_read(objective, schema, batches)
     model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     said = cautions(objective, model, config.batch_size)
-    check_groups(split_model(model)[0], config.frozen, dict(config.rates))
+    check_groups(split_model(model)[0], frozen_patterns(config.frozen, model), dict(config.rates))
     check_memory(config, model, mesh)
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch

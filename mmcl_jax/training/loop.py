@@ -35,7 +35,7 @@ from mmcl_jax.training.runs.checkpoint import Checkpoints, Progress
 from mmcl_jax.training.runs.plain import flattened, to_plain
 from mmcl_jax.training.runs.resume import resume
 from mmcl_jax.training.runs.run import Run
-from mmcl_jax.training.runs.skips import SKIPPED_STEPS, SkippedSteps
+from mmcl_jax.training.runs.skips import SKIPPED_STEPS, Skipped, SkippedSteps
 from mmcl_jax.training.runs.status import RunStatus
 from mmcl_jax.training.sizes import enlargement_notice
 from mmcl_jax.training.speed.clock import Clock
@@ -168,10 +168,11 @@ def pretrain(
         batches, mesh, inputs = experiment.batches, experiment.mesh, experiment.fitted_inputs
         unchanged = Unchanged(store.directory)
         assert inputs is not None
+        texts = {name: store.names(spec.of) for name, spec in inputs.specs.items() if spec.kind == "text"}
         shapes, step_function = experiment.shapes(), make_step(experiment)
         weights, traced = InitialWeights(), None
         if not begun:  # before the run is written
-            weights = initial_weights(config, experiment.graphdef, shapes[0].weights())
+            weights = initial_weights(config, experiment.graphdef, shapes[0].weights(), texts)
             check_within(profile, batches.steps)
             traced = check_step(step_function, *shapes)
         run = Run.begin(workdir, config, store, inputs, lengthen=True, weights=weights.records)
@@ -186,11 +187,12 @@ def pretrain(
         compiling = 0.0  # seconds
         start = resume(run.checkpoints, shapes[0], log=log)
         check_recorded(config, workdir, needed=start is None)
+        fresh = start is None
         if start is not None:
             data.set_state(start.data)
         else:
             if begun:
-                weights = initial_weights(config, experiment.graphdef, shapes[0].weights())
+                weights = initial_weights(config, experiment.graphdef, shapes[0].weights(), texts)
             for line in weights.lines:
                 log(line)
             loaded = put_whole(weights.arrays, replicated(mesh))
@@ -214,6 +216,9 @@ def pretrain(
         )
         status.step, status.finished = step, result.finished
         if result.finished:
+            if fresh:  # of no epochs: the run has the initial weights
+                checkpoints.save(0, state, data=data.get_state(), seconds=0.0, skipped=Skipped())
+                checkpoints.wait()
             return result
 
         began = time.monotonic()

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import check
-from mmcl_jax.training.state.groups import split_frozen
+from mmcl_jax.training.state.groups import frozen_patterns, split_frozen
 from mmcl_jax.training.state.train_state import split_model
 
 _CONTAINER = Path("/sys/fs/cgroup/memory.max")  # the limit of a container, "max" for none
@@ -29,16 +29,17 @@ def check_memory(config: ConfigDict, model: Model, mesh: Mesh) -> None:
     if limit is None:
         return
     rows = (config.micro_batch or config.batch_size) // mesh.size
-    trained = split_frozen(split_model(model)[0], config.frozen)[0].get("encoders", {})
+    frozen = frozen_patterns(config.frozen, model)
+    trained = split_frozen(split_model(model)[0], frozen)[0].get("encoders", {})
     for name, encoder in model.encoders.items():
         views = sum(view.modality == name for view in config.views.values())
         row = encoder.row_bytes(train=name in trained) * (views if name in trained else 1)
         fits = limit // max(1, row)
-        fewer = (
-            f"larger patches with config.encoders.{name}.patch"
-            if "image" in encoder.takes
-            else f"fewer columns with config.inputs.{name}.columns"
-        )
+        fewer = f"fewer columns with config.inputs.{name}.columns"
+        if "image" in encoder.takes:
+            fewer = f"larger patches with config.encoders.{name}.patch"
+        elif "text" in encoder.takes:
+            fewer = "fewer tokens with the option max_tokens of its view"
         smaller = f"config.batch_size or config.micro_batch for at most {fits:,} rows per device, " if fits else ""
         check(
             rows * row <= limit,

@@ -15,7 +15,7 @@ from mmcl_jax.encoders.torch_names import leaves_of
 from mmcl_jax.errors import check
 from mmcl_jax.training.memory import memory_of_device, size
 from mmcl_jax.training.mesh import by_size
-from mmcl_jax.training.state.groups import split_frozen
+from mmcl_jax.training.state.groups import frozen_patterns, split_frozen
 from mmcl_jax.training.state.train_state import Arrays, split_model
 
 Part = tuple[str, ...]  # such as ("encoders", "image"); the learned scalars and the layers of terms are parts of theirs
@@ -64,7 +64,7 @@ def check_parameters(config: ConfigDict, model: Model, optimizer: optax.Gradient
     if limit is None:
         return
     params = split_model(model)[0]
-    trained = split_frozen(params, config.frozen)[0]
+    trained = split_frozen(params, frozen_patterns(config.frozen, model))[0]
     state = jax.eval_shape(optimizer.init, trained)
 
     def held(arrays: Any) -> int:

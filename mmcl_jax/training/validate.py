@@ -31,7 +31,7 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "seed": ((int,), lambda v: 0 <= v < 2**31, "must lie in [0, 2^31)"),
     "dtype": ((str,), lambda v: v in ("float32", "bfloat16"), "must be float32 or bfloat16"),
     "batch_size": ((int,), *_positive),
-    "epochs": ((int,), *_positive),
+    "epochs": ((int,), lambda v: 0 <= v < 2**31, "must not be negative, and below 2^31"),
     "cohort": ((str,), lambda v: v in COHORTS, f"must be one of {', '.join(COHORTS)}"),
     "fold": ((int, type(None)), lambda v: v is None or v >= 0, "must not be negative, or None"),
     "normalise_terms": ((str, type(None)), lambda v: v in (None, "present"), "must be present, or None"),

@@ -8,9 +8,11 @@ from mmcl_jax.views.base import VIEWS, View, Viewed, apply_views, asked_of_volum
 from mmcl_jax.views.drawn import noisy as noisy
 from mmcl_jax.views.drawn import rotated as rotated
 from mmcl_jax.views.drawn import vector_noise as vector_noise
+from mmcl_jax.views.frontal import frontal as frontal
 from mmcl_jax.views.image import augment as augment
 from mmcl_jax.views.image import resized as resized
 from mmcl_jax.views.mask import mask as mask
+from mmcl_jax.views.report import report as report
 from mmcl_jax.views.table import rows as rows
 from mmcl_jax.views.table import scarf as scarf
 from mmcl_jax.views.text import tokens as tokens

@@ -18,6 +18,7 @@ from mmcl_jax.views.randomness import example_keys, plain_keys
 VIEWS = Registry("view")
 
 # Arrays fitted on the training rows of one input (`Inputs.fitted`), and the rows "population" `[N, ...]` to draw from.
+# Where rows have several pictures, it also has `picture_keys` `[B]`, a random key for each row that all views share.
 Fitted = Mapping[str, Array]
 
 
@@ -121,6 +122,7 @@ class View:
 
 
 # The numbers of axes of a batch, by kind; rows may have several images or volumes. Users' own kinds are not checked.
+_PICTURES = ("image", "volume")
 _AXES = {"image": (4, 5), "volume": (5, 6), "table": (2,), "vector": (2,), "text": (3,)}
 
 
@@ -162,8 +164,12 @@ def apply_views(
         keys = example_keys(seed, step, name, batch["id"], batch.get("occurrence"))
         if view.drawn and (plain or (validation and view.validated is None)):
             keys = plain_keys(view.modality, batch["id"])
+        own = fitted.get(view.modality, {})
+        if view.takes in _PICTURES and batch[view.modality].ndim == _AXES[view.takes][-1]:
+            shared = example_keys(seed, step, f"{view.modality}/picture", batch["id"], batch.get("occurrence"))
+            own = {**own, "picture_keys": shared}
         with jax.named_scope(f"view.{name}"):
-            result = transform(batch[view.modality], keys, fitted.get(view.modality, {}))
+            result = transform(batch[view.modality], keys, own)
         present = batch.get(f"present/{view.modality}")
         if present is not None:
             fill = 0 if jnp.issubdtype(result.values.dtype, jnp.floating) else -1
@@ -203,7 +209,8 @@ def view_shape(view: View, spec: InputSpec) -> tuple[int, ...]:
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
     scale = jax.ShapeDtypeStruct(spec.shape, jnp.float32)
     tokens, unknown = jax.ShapeDtypeStruct(spec.widths, bool), jax.ShapeDtypeStruct((), jnp.int32)
-    fitted = {"mean": scale, "std": scale, "tokens": tokens, "unknown": unknown}
+    special = jax.ShapeDtypeStruct((2 if spec.special_tokens else 0,), jnp.int32)
+    fitted = {"mean": scale, "std": scale, "tokens": tokens, "unknown": unknown, "special_tokens": special}
     if spec.kind == "volume":
         fitted["landmarks"] = jax.ShapeDtypeStruct((spec.shape[-1], len(PERCENTILES)), jnp.float32)
         fitted["mask"] = jax.ShapeDtypeStruct(spec.shape[-4:-1], bool)

@@ -37,6 +37,16 @@ def rotated(size: tuple[int, int], degrees: Float[Array, ""]) -> Affine:
     return _affine(turn, centre - jnp.dot(turn, centre, precision="highest"))
 
 
+def moved(
+    size: tuple[int, int], *, degrees: Float[Array, ""], scale: Float[Array, ""], shift: Float[Array, "2"]
+) -> Affine:
+    """Return the map of an image of `size` that is turned clockwise and enlarged about its centre, then shifted."""
+    angle = jnp.deg2rad(degrees)
+    turn = jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]]) / scale
+    centre = (jnp.array(size, jnp.float32) - 1) / 2
+    return _affine(turn, centre - jnp.dot(turn, centre + shift, precision="highest"))
+
+
 def turned(shape: tuple[int, ...], degrees: Float[Array, "3"]) -> Affine:
     """Return the map of a volume of this shape that is turned about its centre, about one axis after the other.
 

@@ -61,6 +61,15 @@ def rotate(image: Shaped[Array, "H W C"], degrees: Float[Array, ""]) -> Shaped[A
     return image.at[row, column].get(mode="fill", fill_value=0, wrap_negative_indices=False)
 
 
+def moved(image: Shaped[Array, "H W C"], source: Float[Array, "2 3"]) -> Shaped[Array, "H W C"]:
+    """Return the image whose pixel at index p shows the index `source @ (p, 1)`; nearest neighbour, black outside."""
+    points = jnp.meshgrid(*(jnp.arange(side, dtype=jnp.float32) for side in image.shape[:2]), indexing="ij")
+    row, column = (
+        jax.lax.round(line[0] * points[0] + line[1] * points[1] + line[2]).astype(jnp.int32) for line in source
+    )
+    return image.at[row, column].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+
+
 def planes(image: Shaped[Array, "H W C"]) -> list[Shaped[Array, "H W"]]:
     """Return the channels of an image as separate arrays."""
     return [image[:, :, channel] for channel in range(image.shape[2])]

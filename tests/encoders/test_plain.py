@@ -46,6 +46,7 @@ ENCODED: dict[str, tuple[dict[str, Any], Any]] = {
     "genetics_mlp": ({"shape": (2,), "hidden": 8}, TABLE),
     "vector_mlp": ({"shape": (2,), "hidden": 8, "features": 8}, TABLE),
     "text_embedding": ({"vocabulary": 4, "features": 8}, TEXT),
+    "bert": ({"vocabulary": 4, "width": 8, "heads": 2, "layers": 1, "frozen_layers": 1}, TEXT),
     "concat_mlp": ({"parts": (3,), "hidden": 8, "features": 8}, (PART,)),
     "cross_attention": ({"parts": (3, 3), "width": 8, "heads": 2, "blocks": 1}, (PART, PART)),
     "daft": ({"parts": (8, 3)}, (WIDE, PART)),

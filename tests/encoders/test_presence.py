@@ -122,6 +122,7 @@ SPECS = {
     "vector_mlp": ViewSpec(kind="vector", shape=(5,)),
     "genetics_mlp": ViewSpec(kind="vector", shape=(5,)),
     "text_embedding": ViewSpec(kind="text", shape=(6, 2), widths=(10,)),
+    "bert": ViewSpec(kind="text", shape=(6, 2), widths=(10,)),
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "cnn": {"channels": (4, 8)},
@@ -133,6 +134,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "vector_mlp": {"hidden": 8, "features": 4, "layers": 3},
     "genetics_mlp": {"hidden": 8, "layers": 2},
     "text_embedding": {"features": 4},
+    "bert": {"width": 8, "heads": 2, "layers": 1, "frozen_layers": None},
 }
 
 

@@ -208,3 +208,16 @@ def test_a_strided_array_is_written_by_its_values(strided: np.ndarray, tmp_path:
 
 def test_all_names_are_of_the_package() -> None:
     assert set(weights.ENCODERS) <= set(ENCODERS.names())
+
+
+def test_a_card_names_restricted_training_data(
+    release: Path, digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert card_of(release)["restriction"] is None
+    assert "Restricted" not in (release / "README.md").read_text()
+    recipe = {"name": "mimic_cxr", "options": [], "restriction": "for credentialed users alone."}
+    origin = {"fingerprint": "", "directory": "", "recipe": recipe}
+    monkeypatch.setattr("mmcl_jax.export.card.read_origin", lambda directory: origin)
+    out = mj.export(digits_run, out=tmp_path / "out", input="image").directory
+    assert card_of(out)["restriction"] == "mimic_cxr: for credentialed users alone."
+    assert "## Restricted training data\n\nmimic\\_cxr: for credentialed" in (out / "README.md").read_text()

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ from mmcl_jax.encoders.resnet import BasicBlock, Bottleneck, ResNet
 from mmcl_jax.encoders.torch_names import leaves_of, to_torch, torchvision_name
 from mmcl_jax.evaluation.heads.encoded import encoded, features_of, plain_spec, plain_values
 from mmcl_jax.export import weights
+from mmcl_jax.export.preprocessing import padding_of
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.train_state import split_model
 from tests.export.torchvision_names import torchvision_resnet
@@ -97,6 +99,20 @@ def test_features_of_all_encoders(torch: Any, model: Any, ours: Model, every_run
         np.testing.assert_allclose(theirs[name].numpy(), features, **TOLERANCE, err_msg=name)
 
 
+@pytest.mark.parametrize("shape", [(9, 14), (14, 9), (12, 12)])
+def test_the_view_of_radiographs(torch: Any, shape: tuple[int, int]) -> None:
+    """Padded to a square, resized, and repeated to three channels."""
+    from mmcl_jax.export.modeling_torch.export import Export
+
+    spec = (("channels", 3), ("modality", "image"), ("name", "frontal"), ("size", (8, 8)))
+    images = np.random.default_rng(0).integers(0, 255, (3, *shape, 1), np.uint8)
+    card = {"kind": "image", "dtype": "uint8", "shape": list(images.shape[1:]), "divide_by": 255, "size": [8, 8]}
+    card |= padding_of(images.shape[1:], spec)
+    theirs = Export.view(SimpleNamespace(card={"preprocessing": {"image": card}}), "image", torch.tensor(images))
+    ours = plain_values([spec], {"image": jnp.asarray(images)}, {})[spec]
+    np.testing.assert_allclose(theirs.movedim(1, -1).numpy(), ours, atol=1e-6)
+
+
 def test_projections(torch: Any, model: Any, ours: Model, every_run: Run, rows: dict) -> None:
     given = {name: torch.tensor(array) for name, array in rows.items()}
     for key in every_run.config.projectors:
@@ -108,6 +124,35 @@ def test_projections(torch: Any, model: Any, ours: Model, every_run: Run, rows: 
         expected = ours.project(key, Features(pooled=jnp.asarray(features.pooled.numpy()), local=local), train=False)
 
         np.testing.assert_allclose(theirs.numpy(), expected, **TOLERANCE, err_msg=key)
+
+
+def test_sentences_of_a_bert(torch: Any, model: Any, ours: Model) -> None:
+    """With special tokens, an absent sentence, a sentence beyond the slots, and texts without any token."""
+    view = np.full((4, 5, 2), -1, np.int32)
+    view[0] = [[1, -1], [2, 0], [3, 0], [2, 2], [1, -1]]
+    view[1, :4] = [[1, -1], [3, 1], [2, 7], [1, -1]]
+    view[2, :2] = [[1, -1], [1, -1]]
+    with torch.no_grad():
+        theirs = model.encoders["sentences"](torch.tensor(view))
+    expected = ours.encoders["sentences"](view, train=False)
+    assert theirs.mask.tolist() == expected.mask.tolist()
+    np.testing.assert_allclose(theirs.pooled.numpy(), expected.pooled, **TOLERANCE)
+    np.testing.assert_allclose(theirs.local.numpy(), expected.local, **TOLERANCE)
+    assert not expected.pooled[2:].any()
+
+
+def test_a_bert_is_a_model_of_transformers(torch: Any, every_release: Path, model: Any, rows: dict) -> None:
+    transformers = pytest.importorskip("transformers")
+    folder = every_release / "sentences.huggingface"
+    theirs, info = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False, output_loading_info=True)
+    assert not any(info.values())
+    view = torch.tensor(rows["sentences"])
+    mask = view[..., 0] >= 0
+    with torch.no_grad():
+        states = theirs.eval()(input_ids=view[..., 0].clamp(min=0).long(), attention_mask=mask.long())
+        ours = model({"sentences": view})["sentences"]
+    greatest = states.last_hidden_state.masked_fill(~mask[..., None], -torch.inf).amax(1)
+    np.testing.assert_allclose(greatest[mask.any(1)].numpy(), ours[mask.any(1)].numpy(), **TOLERANCE)
 
 
 def test_every_tensor_is_the_runs_to_the_bit(torch: Any, every_release: Path, ours: Model) -> None:

@@ -76,6 +76,8 @@ def everything(store: Store) -> ConfigDict:
     config.inputs = {name: input() for name in ("image", "right", "scan", "table", "pgs", "snps", "report")}
     config.inputs.patches = input(of="image")
     config.inputs.square, config.inputs.cube = input(of="image"), input(of="scan")
+    config.inputs.words, config.inputs.zones = input(of="report"), input(of="right")
+    config.inputs.sentences = input(of="report")
     config.inputs.table.missing = "token"
     config.inputs.snps.missing, config.inputs.snps.scale = "mode", "none"
     config.inputs.columns = input(of="table", missing="indicator")
@@ -93,6 +95,9 @@ def everything(store: Store) -> ConfigDict:
         "pgs": view("vector", modality="pgs"),
         "snps": view("vector_scarf", modality="snps"),
         "report": view("tokens", modality="report"),
+        "words": view("tokens", modality="words"),
+        "zones": view("resized", modality="zones"),
+        "sentences": view("tokens", modality="sentences"),
         "mixed": view("fused", modality="mixed", of=("image.local", "table")),
         "mixed_rows": view("fused", modality="mixed", of=("image.local", "table_rows")),
         "table_rows": view("rows"),
@@ -115,6 +120,9 @@ def everything(store: Store) -> ConfigDict:
         "pgs": encoder("vector_mlp", hidden=16, features=16),
         "snps": encoder("genetics_mlp", hidden=8, layers=2),
         "report": encoder("text_embedding", features=6),
+        "words": encoder("text_embedding", features=6, pooling="attention", pooling_heads=2, pooling_mean="length"),
+        "zones": encoder("cnn", channels=(4, 8), pooling="attention", pooling_heads=4),
+        "sentences": encoder("bert", layers=2, width=8, heads=2, positions=10, frozen_layers=None, sentences=3),
         "mixed": encoder("concat_mlp", hidden=8, features=8),
         "attended": encoder("cross_attention", width=8, heads=2, blocks=2, form="symmetric"),
         "looked": encoder("cross_attention", width=16, heads=2, blocks=1, pool="first"),
@@ -130,6 +138,8 @@ def everything(store: Store) -> ConfigDict:
         "right": projector("identity"),
         "square": projector("latent_mlp", hidden=8, out=4),
         "cube.local": projector("local_shortcut", hidden=8, out=4),
+        "words": projector("lovt_mlp", hidden=8, out=4, normalise="none"),
+        "zones.local": projector("lovt_mlp", hidden=8, out=4),
     }
     config.objective = (term("clip", between=("image", "table")),)
     return config

@@ -82,7 +82,7 @@ def test_the_term_adds_the_losses_of_both_modalities() -> None:
     x, seen, z, actual = (jnp.asarray(lcg((2, n, 5), seed)) for n, seed in ((9, 31), (9, 32), (4, 34), (4, 35)))
 
     class Fixed(nnx.Module):
-        def __call__(self, own: jax.Array, other: jax.Array, mask: jax.Array | None) -> jax.Array:
+        def __call__(self, own: jax.Array, *other: jax.Array | None, **given: object) -> jax.Array:
             return seen if own.shape[1] == 9 else actual
 
     features = (

@@ -13,7 +13,7 @@ from PIL import Image
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.images.files import Fit, read_image, scale_and_shift
 from mmcl_jax.prepare.images.levels import Levels, to_uint16
-from mmcl_jax.prepare.images.masks import read_mask
+from mmcl_jax.prepare.images.masks.read import read_mask
 from mmcl_jax.prepare.images.volume import read_volume
 from tests.prepare.test_medical import dicom, nifti
 

@@ -261,7 +261,7 @@ def test_patience_ends_the_run_and_more_patience_continues_it(
         ),
         (
             ["frozen=('encoders',)", "rates.encoders.image.*=2"],
-            "config.rates: config.frozen has all that 'encoders.image.*' matches",
+            "config.rates: all that 'encoders.image.*' matches is frozen",
         ),
         (["rates.encoders.*=2", "rates.*.image.*=3"], "matches both '*.image.*' and 'encoders.*'; change one pattern"),
         (["average.kind=ema", "average.start=1"], "config.average.start: 1 is not below config.epochs, which is 1, so"),

@@ -30,7 +30,7 @@ def draw(channels: int, *shape: int) -> np.ndarray:
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_every_image_view_works_on_any_number_of_channels(channels: int) -> None:
     images = jnp.asarray(draw(channels, 4, 10, 8) * 255, jnp.uint8)
-    views = {"augment": STRONG, "resized": {}, "rotated": {"degrees": 90.0}, "noisy": {"noise": 2.0}}
+    views = {"augment": STRONG, "frontal": {}, "resized": {}, "rotated": {"degrees": 90.0}, "noisy": {"noise": 2.0}}
     names = set(VIEWS.names()) - {"fused"}  # a fused view is made of features
     assert {name for name in names if VIEWS.build(VIEWS.spec(name), "").takes == "image"} == set(views)
     for name, options in views.items():

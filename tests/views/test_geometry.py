@@ -14,6 +14,7 @@ pytestmark = pytest.mark.core
 STEP = 1000  # of a uint16 pixel per index, so that indices are read to a hundredth
 KEYS = jax.random.split(jax.random.key(3), 24)
 PLAIN = {"jitter": 0.0, "grayscale": 0.0, "blur": 0.0}
+PLAIN_OF = {"augment": PLAIN, "frontal": {"jitter": 0.0, "blur": 0.0}}
 VIEWS_OF = {
     "resized": ("resized", {"size": (9, 14)}),
     "as stored": ("resized", {}),
@@ -27,6 +28,8 @@ VIEWS_OF = {
         "augment",
         {"size": (9, 14), "flip": 0.5, "crop_scale": (0.3, 1.0), "rotation": 40.0, "probability": 0.5},
     ),
+    "frontal": ("frontal", {"size": (11, 11), "crop_scale": (1.0, 1.0)}),
+    "frontal, crop and flip": ("frontal", {"size": (9, 14), "rotation": 0.0, "shift": 0.0, "zoom": (1.0, 1.0)}),
     "volume": ("augment_volume", {"size": (5, 9, 4), "scale": 0.0, "shift": 0.0, "probability": 0.7}),
     "resized volume": ("resized_volume", {"size": (5, 9, 4)}),
 }
@@ -42,7 +45,7 @@ def indices(shape: tuple[int, ...]) -> np.ndarray:
 def test_pixels_lie_where_the_geometry_says(case: str, form: str) -> None:
     name, options = VIEWS_OF[case]
     shape = (6, 12, 8) if "volume" in name else (20, 12)
-    view = VIEWS.build(VIEWS.spec(name, **(PLAIN if name == "augment" else {}), **options), "view")
+    view = VIEWS.build(VIEWS.spec(name, **PLAIN_OF.get(name, {}), **options), "view")
     stored = jnp.broadcast_to(indices(shape), (len(KEYS), *shape, len(shape)))
     seen = jax.jit(getattr(view, form))(stored, KEYS, {})
     geometry = np.asarray(seen.geometry, np.float64)
@@ -58,7 +61,8 @@ def test_pixels_lie_where_the_geometry_says(case: str, form: str) -> None:
     inside = ((claimed >= 0) & (claimed <= last)).all(axis=-1)
     assert inside.mean() > 0.5
     error = np.abs(found - claimed)
-    if name != "rotated" and ("rotation" not in options or form == "plain"):
+    turns = name == "rotated" or (name == "frontal" and "rotation" not in options) or options.get("rotation", 0) > 0
+    if name != "rotated" and (not turns or form == "plain"):
         edge = _beyond_window(geometry, points.shape[:-1], claimed)
         assert error[inside & ~edge].max() < 0.02
         assert error[inside].max() < 0.5 + 0.02

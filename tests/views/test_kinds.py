@@ -132,3 +132,13 @@ def test_what_an_absent_row_holds_is_not_seen() -> None:
 def test_options_out_of_range_are_refused(name: str, options: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError, match=f"config.views.v: {sentence}"):
         build(name, **options)
+
+
+def test_a_picture_that_a_row_does_not_have_is_not_drawn() -> None:
+    """Rows of one, two and three pictures of three, and one whose second is black."""
+    levels = np.array([[10, 0, 0], [10, 20, 0], [10, 20, 30], [10, 0, 30]], np.uint8)
+    stored = jnp.repeat(jnp.asarray(levels), 100, axis=0)[:, :, None, None, None] * jnp.ones((1, 1, 2, 2, 1), jnp.uint8)
+    keys = jax.random.split(jax.random.key(3), 400)
+    seen = np.rint(np.asarray(build("resized", picture=None).apply(stored, keys, {}).values)[:, 0, 0, 0] * 255)
+    assert [sorted(set(part)) for part in np.split(seen, 4)] == [[10], [10, 20], [10, 20, 30], [0, 10, 30]]
+    assert abs((np.split(seen, 4)[1] == 20).mean() - 0.5) < 0.2

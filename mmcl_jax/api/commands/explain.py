@@ -82,6 +82,8 @@ def explain(
     attention: str = _DEFAULT.attention,
     dimension: int | Iterable[int] = _DEFAULT.dimensions,
     partner: str | None = _DEFAULT.partner,
+    text: str | None = _DEFAULT.text,
+    show_text: bool = _DEFAULT.show_text,
     directions: int = _DEFAULT.directions,
     atlas: AnyPath | None = None,
     atlas_names: AnyPath | None = None,
@@ -99,7 +101,8 @@ def explain(
         a fixed reference batch, as in Taleb et al., CVPR 2022, section 3.3, to columns and to pixels), "grad_cam" and
         "guided_grad_cam" (pixels that speak for an output of a head), "saliency" (the gradients of every latent
         dimension, or of a head, by the pixels), "canonical" (the pixels behind what two modalities share), "attention"
-        (where the columns of a table look in an image, in a fusion by attention), or several of them.
+        (where the columns of a table look in an image, in a fusion by attention), "sentences" (the regions of an image
+        that the sentences of its report point at), or several of them. With `text`, the default is "sentences".
       input: inputs of the run to explain; by default all of the kinds that the method takes.
       head: folder of a head that `mmcl evaluate --keep` saved; its outputs are explained in place of the embedding.
       output: the class of the head whose logit is explained, with its sign, or "predicted" for that of every row; by
@@ -130,7 +133,8 @@ def explain(
       noise_samples: draws of noise on the explained input over which "loss" averages attributions, and "saliency" and
         "canonical" gradients (SmoothGrad); 0 for none. The paper's figures have the 5 of captum's NoiseTunnel.
       noise_std: standard deviation of the noise, in the units of what the encoder reads; captum's is 1.
-      individuals: keys of rows whose highest and lowest features "loss" shows; by default the first three.
+      individuals: keys of rows whose highest and lowest features "loss" shows, by default the first three; or whose
+        sentences "sentences" shows, by default the first `top`.
       layer: the stage of the encoder whose maps Grad-CAM reads, from 0; -1 is the last. By default the last stage from
         which the outputs are computed: of a Vision Transformer the patches that enter its last block.
       interpolation: how guided Grad-CAM enlarges its maps to the image, "bilinear" or "nearest" (captum's default).
@@ -138,6 +142,9 @@ def explain(
       dimension: indices of the latent dimensions that "saliency" explains, from 0, by default all; or the one whose
         pixels "integrated_gradients" explains.
       partner: the input whose embedding "canonical" compares the explained input with; by default the only other.
+      text: a phrase, such as "left pleural effusion", whose map over an image "sentences" draws in place of those of
+        the sentences: the image of `individuals`, or else the one that is most like the phrase.
+      show_text: whether "sentences" shows the words of reports, which may be private; by default their numbers alone.
       directions: number of canonical directions.
       atlas: a NIfTI file with the numbers of regions, in the grid of the explained volumes: methods on volumes rank its
         regions by the density of their maps.
@@ -173,8 +180,12 @@ def explain(
     check_folder(folder, "--out")
     if not isinstance(store, Store):
         store = Store.open(path_of(store, "--store")) if store is not None else opened.store()
+    methods = several(method)
+    if text is not None:
+        check(bool(text.strip()), '--text: give words, such as --text "left pleural effusion".')
+        methods = ("sentences",) if methods == _DEFAULT.methods else methods
     options = ExplainOptions(
-        methods=several(method),
+        methods=methods,
         inputs=several(input),
         output=output,
         split=split,
@@ -199,6 +210,8 @@ def explain(
         attention=attention,
         dimensions=several(dimension),
         partner=partner,
+        text=text,
+        show_text=show_text,
         directions=directions,
         atlas=None if atlas is None else Path(path_of(atlas, "--atlas")),
         atlas_names=None if atlas_names is None else Path(path_of(atlas_names, "--atlas-names")),

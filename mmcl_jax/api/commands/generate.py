@@ -7,10 +7,12 @@ from typing import Any
 
 from mmcl_jax import datasets as recipes
 from mmcl_jax.api.given import AnyPath, overriding, path_of
+from mmcl_jax.border import to_json
 from mmcl_jax.bucket.border import addressed
 from mmcl_jax.errors import check
 from mmcl_jax.files import atomic
-from mmcl_jax.synthetic import GENERATORS
+from mmcl_jax.prepare.recipe import DRAWN
+from mmcl_jax.synthetic import GENERATORS, READERS
 from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
 
@@ -22,12 +24,14 @@ def generate(name: str, *, out: AnyPath, options: Mapping[str, Any] | Sequence[s
     The same from the command line: `mmcl generate NAME --out OUT --dataset.KEY=VALUE`.
 
     Args:
-      name: "dvm", "cardiac", "fundus" or "oasis", whose format it is, or "membranes".
+      name: "dvm", "cardiac", "fundus" or "oasis", whose format it is; "chest" for radiographs in the format of
+        MIMIC-CXR; or "membranes".
       out: the folder to make.
       options: of the generator, by name; `mmcl generate --help` lists them.
 
     Returns:
-      The folder. `mj.prepare(dataset=name, root=folder, out=...)` makes a store of it.
+      The folder. `mj.prepare(dataset=name, root=folder, out=...)` makes a store of it; of a "chest",
+      `mj.prepare(dataset="mimic_cxr", root=folder / "mimic", out=...)`.
 
     Raises:
       UserError: the folder exists, or an option is unknown.
@@ -37,11 +41,13 @@ def generate(name: str, *, out: AnyPath, options: Mapping[str, Any] | Sequence[s
     check_folder(folder, "--out")
     with atomic(folder) as partial:
         suggested = recipes.call(GENERATORS, name, texts, root=partial) or ()
-    known = recipes.RECIPES.options(name)
+        (partial / DRAWN).write_text(to_json({"generator": name, "options": texts}) + "\n")
+    recipe, below = READERS.get(name, (name, "."))
+    known = recipes.RECIPES.options(recipe)
     shared = "".join(f" --dataset.{word}" for word in texts if word.partition("=")[0] in known)
     shared += "".join(f" {visible(word)}" for word in suggested)
-    root = visible(shlex.quote(str(folder)))
+    root = visible(shlex.quote(str(folder / below)))
     print(
-        f"Written to {visible(folder)}. Next: mmcl prepare --dataset {name} --root {root}{shared} --out stores/{name}"
+        f"Written to {visible(folder)}. Next: mmcl prepare --dataset {recipe} --root {root}{shared} --out stores/{name}"
     )
     return folder

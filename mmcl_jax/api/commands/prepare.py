@@ -60,9 +60,10 @@ def prepare(
     image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     bits: Literal[8, 16] = _DEFAULT.bits,
-    stack: Literal["channels", "views"] = _DEFAULT.stack,
+    stack: Literal["channels", "views", "varying"] = _DEFAULT.stack,
     resize: str = _DEFAULT.resize,
     antialias: bool = _DEFAULT.antialias,
+    equalise: bool = _DEFAULT.equalise,
     aspect: Literal["stretch", "crop", "pad"] = _DEFAULT.aspect,
     transparent: Literal["white", "black"] = _DEFAULT.transparent,
     intensity: Intensity = _DEFAULT.intensity,
@@ -127,9 +128,11 @@ def prepare(
       image_size: a side, or (height, width), to store; by default as the images are.
       channels: 1 or 3; by default as the images are.
       bits: 16 keeps deep pixels without loss.
-      stack: whether several image columns become channels of one image, or views.
+      stack: whether several image columns become channels of one image, or views; with "varying" views an empty cell is
+        no image, and a row may have fewer than others.
       resize: the filter.
       antialias: whether shrinking averages over what it leaves out.
+      equalise: whether the histogram of each image is equalised.
       aspect: what is done where the aspect ratio differs.
       transparent: the colour of transparent pixels.
       intensity: the range of deep pixels: "minmax", "full" or (low, high).

@@ -56,6 +56,7 @@ def reproduce(
     folds: int = _DEFAULT.folds,
     epochs: int | None = _DEFAULT.epochs,
     methods: str | Iterable[str] = _DEFAULT.methods,
+    columns: str | Iterable[str] = _DEFAULT.columns,
     tune: AnyPath | None = _DEFAULT.tune,
     label: str | None = _DEFAULT.label,
     downstream: Mapping[str, Store | AnyPath] | Sequence[str] = (),
@@ -77,19 +78,21 @@ def reproduce(
       data: the store to train and evaluate on.
       out: the folder of all tables of this store, which share runs.
       variant: size and settings of the configs: "digits", "cars", "dvm", "cardiac" or "own"; of ContIG's tables
-        "fundus" or "ukb".
+        "fundus" or "ukb", of LoVT's "mimic" or "chest".
       seeds: pretrainings of each method.
       folds: of the store, on each of which every seed is pretrained and tested; 0 for the store's own splits.
       epochs: of each pretraining; by default as the config says.
       methods: rows of the table; all by default, and the reference row always.
+      columns: columns of the table, by the names of `results.json`, such as "yolo-frozen-10"; all by default.
       tune: a TOML file with as many trials of every method; the best on validation makes its numbers.
       label: to predict; by default the store's first that is a class, or, in tables that take numbers, its first.
         Columns of ContIG's tables have labels of their own.
       downstream: the stores that columns of "contig/table1" are trained and tested on, such as `{"aptos": "stores/a"}`,
         or texts `NAME=STORE`; columns without a store are left out. Of "contig/table2", the store `cohort` of people
-        whom no run has seen.
+        whom no run has seen; of LoVT's tables `rsna`, `covid_rural`, `siim`, `object_cxr` and `nih_boxes`.
       raw: the folder in the layout of the recipe "fundus" that analyses read beside a store: of "contig/table2" the
-        genotypes, covariates and truth of the cohort, of "contig/figure3" and "contig/figure4" the truth of `data`.
+        genotypes, covariates and truth of the cohort, of "contig/figure3" and "contig/figure4" the truth of `data`. Of
+        "lovt/analysis", the folder that `mmcl generate chest` wrote; without it no sentence points.
       draws: of labels, per pretraining; by default 3 for probes, else 1.
       learning_rates: to choose from; by default the protocol's own.
       max_epochs: of probes and fine-tuning; by default the protocol's own.
@@ -114,6 +117,7 @@ def reproduce(
         folds=folds,
         epochs=epochs,
         methods=several(methods),
+        columns=several(columns),
         tune=None if tune is None else path_of(tune, "--tune"),
         label=label,
         downstream=_stores(downstream),

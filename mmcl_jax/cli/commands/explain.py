@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--balance", type=float, help="weight of the first direction of the explained loss, in place of that of --loss")
     add("--noise-samples", type=int, help="draws of noise over which loss, saliency and canonical average; 0 for none")
     add("--noise-std", type=types.positive, help="standard deviation of that noise")
-    add("--individuals", type=types.names, help="keys of rows whose features the method loss shows; by default three")
+    add("--individuals", type=types.names, help="keys of rows that the methods loss and sentences show")
     add(
         "--layer",
         type=int,
@@ -56,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--attention", help=f"blocks of a fusion whose attention is shown, one of {','.join(ATTENTIONS)}")
     add("--dimension", type=types.indices, help="latent dimensions that saliency explains, such as 0,5; by default all")
     add("--partner", help="input that canonical compares the explained input with; by default the only other")
+    add("--text", help='phrase whose map over an image is drawn, such as "left pleural effusion"')
+    add("--show-text", action="store_true", help="show the words of reports; by default sentences are numbers alone")
     add("--directions", type=types.count, help="number of canonical directions")
     add("--atlas", type=types.path, help="NIfTI file of the regions of volumes, in their grid, to rank the regions")
     add("--atlas-names", type=types.path, help="text file with the names of the regions: index, a tab, name")

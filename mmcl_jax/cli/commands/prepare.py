@@ -77,13 +77,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_argument("--bits", type=int, choices=[8, 16], help="16 stores pixels of 16 bits without loss")
     images.add_argument(
         "--stack",
-        choices=["channels", "views"],
-        help="store several image columns as channels of one image, or as separate views",
+        choices=["channels", "views", "varying"],
+        help="store several image columns as channels of one image, or as separate views, of which a row may "
+        "have fewer than others (varying), where its cells are empty",
     )
     images.add_argument("--resize", choices=FILTERS, help="filter for resizing")
     images.add_argument(
         "--no-antialias", action="store_false", dest="antialias", help="resize by interpolation at points"
     )
+    images.add_argument("--equalise", action="store_true", help="equalise the histogram of each image")
     images.add_argument(
         "--aspect",
         choices=["stretch", "crop", "pad"],

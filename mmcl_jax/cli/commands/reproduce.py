@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=types.names,
         help="methods to train, such as mmcl,simclr; all by default; the reference is always added",
     )
+    what.add_argument("--columns", type=types.names, help="columns to evaluate, such as yolo-frozen-10; by default all")
     what.add_argument(
         "--tune",
         type=types.path,
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=types.path,
         metavar="FOLDER",
         help="folder of drawn eyes with genotypes, covariates and truth: of contig/table2 that of the cohort, of "
-        "contig/figure3 and contig/figure4 that of --data",
+        "contig/figure3 and contig/figure4 that of --data; of lovt/analysis the folder of drawn chests",
     )
     how.add_argument(
         "--draws", type=types.count, help="draws of labels per pretraining; by default 3 for probes, else 1"

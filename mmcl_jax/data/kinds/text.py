@@ -1,6 +1,7 @@
 """Texts: tokens of the store's vocabulary, each with the index of its sentence."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,15 +10,62 @@ from mmcl_jax.data.kinds.kind import Kind, chunks, first_true_row
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.errors import check
 
-UNKNOWN = "[UNK]"
+UNKNOWN, FIRST, LAST = "[UNK]", "[CLS]", "[SEP]"
+SPECIAL = ("[PAD]", UNKNOWN, FIRST, LAST, "[MASK]")  # in the order of BERT's vocabularies
+_BEGINS = "\u2581"  # what begins a word, in SentencePiece's way to write pieces
+_CONTINUES = "##"  # what continues a word, in BERT's
+# Blanks that BERT's tokenizer puts around punctuation: before a comma, behind a bracket, within numbers and words.
+_BEFORE, _AFTER = re.compile(r" ([.,;:!?%)\]])"), re.compile(r"([(\[]) ")
+_WITHIN = re.compile(r"(?<=\w) ?([-/'’]|(?<=\d)[.:](?= \d)) (?=\w)")
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenCounts:
-    """The mask `[V]` of tokens that occur in training rows, and the token `unknown` that replaces all others."""
+    """What the training rows and the vocabulary tell of tokens.
+
+    Attributes:
+      tokens: the mask `[V]` of tokens that occur in training rows.
+      unknown: the token that replaces all others.
+      special_tokens: the tokens `[CLS]` and `[SEP]`, int32 `[2]`; `[0]` if the vocabulary lacks one of them.
+    """
 
     tokens: np.ndarray
     unknown: int
+    special_tokens: np.ndarray
+
+
+def special_tokens(vocabulary: Sequence[str]) -> np.ndarray:
+    """Return the numbers of `[CLS]` and `[SEP]`, int32 `[2]`; `[0]` if the vocabulary lacks one of them."""
+    numbers = {token: number for number, token in enumerate(vocabulary)}
+    both = FIRST in numbers and LAST in numbers
+    return np.array([numbers[FIRST], numbers[LAST]] if both else [], np.int32)
+
+
+def sentences(tokens: np.ndarray, vocabulary: Sequence[str]) -> list[str]:
+    """Return the sentences of one text as words, from its tokens `[T, 2]` and the vocabulary.
+
+    The words are those that the tokenizer made: without what it removes, such as capitals, and with `[UNK]` for what
+    the vocabulary does not have. Special tokens, whose sentence is -1, are in no sentence.
+
+    Example:
+      >>> sentences(np.array([[3, 0], [4, 0], [3, 1], [-1, -1]]), ("[UNK]", "[CLS]", "[SEP]", "heart", "##s"))
+      ['hearts', 'heart']
+    """
+    spaced = any(piece.startswith(_BEGINS) for piece in vocabulary)
+    found: dict[int, list[str]] = {}
+    for token, sentence in np.asarray(tokens):
+        if token >= 0 and sentence >= 0:
+            found.setdefault(int(sentence), []).append(vocabulary[token])
+    return [_written(pieces, spaced=spaced) for pieces in found.values()]
+
+
+def _written(pieces: Sequence[str], *, spaced: bool) -> str:
+    """Return the words of pieces, with the blanks that a writer would put."""
+    if spaced:
+        return "".join(pieces).replace(_BEGINS, " ").strip()
+    text = " ".join(pieces).replace(f" {_CONTINUES}", "").replace("_ _ _", "___")
+    text = _BEFORE.sub(r"\1", _AFTER.sub(r"\1", text))
+    return _WITHIN.sub(r"\1", text)
 
 
 class TextKind(Kind):
@@ -68,7 +116,7 @@ class TextKind(Kind):
         for part in chunks(rows):
             tokens = part[..., 0]
             counts += np.bincount(tokens[tokens >= 0], minlength=len(names))
-        return TokenCounts(counts > 0, list(names).index(UNKNOWN))
+        return TokenCounts(counts > 0, list(names).index(UNKNOWN), special_tokens(names))
 
     def encode(self, rows: np.ndarray, fitted: TokenCounts) -> np.ndarray:
         """Return the rows with `[UNK]` in place of every token that no training row has."""

@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
 from mmcl_jax.encoders.layers import linear
+from mmcl_jax.encoders.transformers.dropout import Drop
 
 transformer_init = nnx.initializers.normal(0.02)
 
@@ -30,6 +31,43 @@ def layer_norm(width: int, *, epsilon: float, rngs: nnx.Rngs, dtype: DTypeLike) 
     return LayerNorm(width, epsilon=epsilon, use_fast_variance=False, dtype=dtype, rngs=rngs)
 
 
+def attended(
+    query: Float[Array, "B K D"],
+    key: Float[Array, "B M D"],
+    value: Float[Array, "B M D"],
+    mask: Bool[Array, "B M"] | Bool[Array, "B K M"] | None = None,
+    *,
+    heads: int,
+    drop: Drop | None = None,
+) -> tuple[Float[Array, "B K D"], Float[Array, "B H K M"]]:
+    """Return the mean of the values, weighted by each head for every query, and the weights before any dropout.
+
+    The weights are computed in float32. A query without any token in `mask` has weights of 0, and a mean of zeros.
+
+    Args:
+      query: projected queries.
+      key: projected keys of the tokens.
+      value: projected values of the tokens.
+      mask: tokens that queries see, None for all.
+      heads: number of heads, which divides D.
+      drop: of weights, in training.
+    """
+    batch, queries, width = query.shape
+    split = (batch, -1, heads, width // heads)
+    query, key, value = (x.reshape(split) for x in (query, key, value))
+    scores = jnp.einsum("bkhd,bmhd->bhkm", query, key).astype(jnp.float32) / math.sqrt(split[-1])
+    if mask is None:
+        weights = jax.nn.softmax(scores, axis=3)
+    else:
+        seen = mask[:, None, None] if mask.ndim == 2 else mask[:, None]
+        any_token = seen.any(axis=3, keepdims=True)
+        weights = jax.nn.softmax(scores, axis=3, where=seen | ~any_token)  # finite without any token
+        weights = jnp.where(seen, weights, 0)
+    used = weights if drop is None else drop(weights)
+    mixed = jnp.einsum("bhkm,bmhd->bkhd", used.astype(query.dtype), value)
+    return mixed.reshape(batch, queries, width), weights
+
+
 class Attention(nnx.Module):
     """Multi-head attention of queries to a context that may be masked."""
 
@@ -42,11 +80,13 @@ class Attention(nnx.Module):
         dtype: DTypeLike,
         query_bias: bool = True,
         key_value_bias: bool = True,
+        in_init: nnx.Initializer = transformer_init,
+        out_init: nnx.Initializer = transformer_init,
     ) -> None:
-        layer = functools.partial(linear, rngs=rngs, dtype=dtype, kernel_init=transformer_init, zero_bias=True)
-        self.query = layer(width, width, bias=query_bias)
-        self.key_value = layer(width, 2 * width, bias=key_value_bias)
-        self.out = layer(width, width)
+        layer = functools.partial(linear, rngs=rngs, dtype=dtype, zero_bias=True)
+        self.query = layer(width, width, bias=query_bias, kernel_init=in_init)
+        self.key_value = layer(width, 2 * width, bias=key_value_bias, kernel_init=in_init)
+        self.out = layer(width, width, kernel_init=out_init)
         self.heads = heads
 
     def __call__(
@@ -68,20 +108,9 @@ class Attention(nnx.Module):
         mask: Bool[Array, "B M"] | Bool[Array, "B K M"] | None = None,
     ) -> tuple[Float[Array, "B K D"], Float[Array, "B H K M"]]:
         """Return the output, and the weights that each of the H heads gives to the tokens: 1 in sum, 0 without any."""
-        batch, queries, width = x.shape
-        split = (batch, -1, self.heads, width // self.heads)
-        query = self.query(x).reshape(split)
-        key, value = (half.reshape(split) for half in jnp.split(self.key_value(context), 2, axis=2))
-        scores = jnp.einsum("bkhd,bmhd->bhkm", query, key).astype(jnp.float32) / math.sqrt(split[-1])
-        if mask is None:
-            weights = jax.nn.softmax(scores, axis=3)
-        else:
-            seen = mask[:, None, None] if mask.ndim == 2 else mask[:, None]
-            any_token = seen.any(axis=3, keepdims=True)
-            weights = jax.nn.softmax(scores, axis=3, where=seen | ~any_token)  # finite without any token
-            weights = jnp.where(seen, weights, 0)
-        mixed = jnp.einsum("bhkm,bmhd->bkhd", weights.astype(x.dtype), value)
-        return self.out(mixed.reshape(batch, queries, width)), weights
+        key, value = jnp.split(self.key_value(context), 2, axis=2)
+        mixed, weights = attended(self.query(x), key, value, mask, heads=self.heads)
+        return self.out(mixed), weights
 
 
 class TransformerBlock(nnx.Module):

@@ -1,9 +1,7 @@
 """The Vision Transformer (Dosovitskiy et al., "An image is worth 16x16 words", ICLR 2021), as torchvision has it."""
 
 import math
-from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
@@ -11,12 +9,12 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.transformers.attention import TransformerBlock, layer_norm, transformer_init
+from mmcl_jax.encoders.transformers.dropout import Drop, dropout
 
 EPSILON = 1e-6  # of layer normalisation
 _LARGEST_PATCH, _PATCHES = 16, 8  # of the rule for the default patch
 
 Tokens = Float[Array, "B T D"]
-Drop = Callable[[Tokens], Tokens]
 
 
 class Block(TransformerBlock):
@@ -100,7 +98,7 @@ class VisionTransformer(Encoder):
         """
         del present  # rows do not meet
         batch, (height, width) = embedded.shape[0], self.grid
-        drop = _dropout(self.dropout, keys if train else None)
+        drop = dropout(self.dropout, keys if train else None)
 
         def as_map(tokens: Array) -> Array:
             return tokens.reshape(batch, height, width, self.out_features)
@@ -145,20 +143,6 @@ def check_patch(patch: int, height: int, width: int) -> None:
         )
 
 
-def _dropout(rate: float, keys: Key[Array, " B"] | None) -> Drop:
-    """Return a function that sets a share of the values to 0 and scales the others up, anew in every call."""
-    if not rate or keys is None:
-        return lambda x: x
-    calls = iter(range(1 << 30))
-
-    def drop(x: Tokens) -> Tokens:
-        call = next(calls)
-        kept = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, call), 1 - rate, x.shape[1:]))(keys)
-        return jnp.where(kept, x / (1 - rate), 0).astype(x.dtype)
-
-    return drop
-
-
 @ENCODERS.register("vit")
 def vit(
     *,
@@ -195,6 +179,7 @@ def vit(
         `dropout` is not in [0, 1).
 
     Example:
+      >>> import jax
       >>> encoder = vit(shape=(16, 24, 3), rngs=nnx.Rngs(0), width=8, depth=1, heads=2, patch=8)
       >>> features = jax.jit(lambda images: encoder(images, train=False))(jnp.ones((2, 16, 24, 3)))
       >>> features.pooled.shape, features.local.shape, features.grid
@@ -217,6 +202,7 @@ def vit_small(
     """Return a ViT-S: width 384, 12 blocks, 6 heads; 21,665,664 parameters at 224 pixels. Arguments: see `vit`.
 
     Example:
+      >>> import jax
       >>> encoder = nnx.eval_shape(lambda: vit_small(shape=(224, 224, 3), rngs=nnx.Rngs(0)))  # shapes alone
       >>> encoder.out_features, sum(x.size for x in jax.tree.leaves(nnx.state(encoder, nnx.Param)))
       (384, 21665664)
@@ -236,6 +222,7 @@ def vit_base(
     """Return a ViT-B: width 768, 12 blocks, 12 heads; 85,798,656 parameters at 224 pixels. Arguments: see `vit`.
 
     Example:
+      >>> import jax
       >>> encoder = nnx.eval_shape(lambda: vit_base(shape=(224, 224, 3), rngs=nnx.Rngs(0)))  # shapes alone
       >>> encoder.out_features, sum(x.size for x in jax.tree.leaves(nnx.state(encoder, nnx.Param)))
       (768, 85798656)

@@ -19,6 +19,7 @@ from mmcl_jax.errors import UserError, check
 from mmcl_jax.training.state.train_state import Arrays, split_model
 from mmcl_jax.views import VIEWS, View
 from mmcl_jax.views.base import Fitted
+from mmcl_jax.views.pixels import has_picture
 from mmcl_jax.views.randomness import plain_keys
 
 CROP_SCALE = (0.6, 1.0)
@@ -30,6 +31,15 @@ ViewValues = dict[ViewSpec, Array]  # by the specs of views of inputs
 Presence = Mapping[str, Bool[Array, "B"]]  # by input: the rows that have it, of inputs that rows may lack
 PRESENT = "present/"  # before the name of such an input, among the arrays of a batch
 IDS = "id"  # the array of the rows' ids, uint32 [B], which views need whose draws are part of the data
+
+
+class ImageCounts(dict[ViewSpec, int]):
+    """The number of images in a row, by view; `exists`, bool `[B, V]` by view, says which of these a row has."""
+
+    def __init__(self) -> None:
+        """Start without a view."""
+        super().__init__()
+        self.exists: dict[ViewSpec, Bool[Array, "B V"]] = {}
 
 
 @jax.tree_util.register_dataclass
@@ -86,7 +96,10 @@ class Encoders:
         parts = []
         for modality, spec in zip(self.modalities, self.views, strict=True):
             pooled = encoded(module, modality, spec, features, **options).pooled.astype(jnp.float32)
-            parts.append(pooled.reshape(-1, _image_count(spec, images), pooled.shape[-1]).mean(axis=1))
+            by_row = pooled.reshape(-1, _image_count(spec, images), pooled.shape[-1])
+            exists = images.exists if isinstance(images, ImageCounts) else {}
+            own = [exists[one] for one in views_of_inputs((spec,)) if one in exists]
+            parts.append(mean_of_images(by_row, own[0] if own else None))
         # Layers record calls with absent rows, to be replayed over slices; here a batch is one call.
         return jnp.concatenate(parts, axis=1), apart(split_model(module)[1])[0]
 
@@ -99,12 +112,13 @@ class Encoders:
 
         The output of a linear head on the mean is the mean of its outputs on the images.
         """
-        views, images = ViewValues(), dict[ViewSpec, int]()
+        views, images = ViewValues(), ImageCounts()
         for spec in views_of_inputs(self.views):
             modality = built(spec).modality
             rows = {name: inputs[name] for name in (modality, IDS) if name in inputs}
             if rows[modality].ndim == image_axes(spec) + 1:
                 count = images[spec] = rows[modality].shape[1]
+                images.exists[spec] = has_picture(rows[modality])
                 rows[modality] = rows[modality].reshape(-1, *rows[modality].shape[2:])
                 if IDS in rows:
                     rows[IDS] = jnp.repeat(rows[IDS], count)
@@ -224,6 +238,15 @@ def _image_count(spec: ViewSpec, images: Mapping[ViewSpec, int] | None) -> int:
     return images_of_row(dict(spec)["modality"], counts)
 
 
+def mean_of_images(features: Any, exists: Any) -> Any:
+    """Return the mean `[B, ...]` of the features `[B, V, ...]` of the images that rows have: all, or bool `[B, V]`."""
+    if exists is None or features.shape[1] == 1:
+        return features.mean(axis=1)
+    shares = exists.astype(features.dtype)
+    shares = (shares / shares.sum(axis=1, keepdims=True)).reshape(*shares.shape, *[1] * (features.ndim - 2))
+    return (features * shares).sum(axis=1)
+
+
 def images_of_row(modality: str, counts: Collection[int]) -> int:
     """Return how often a row of a modality is encoded: the number of images that its inputs have.
 
@@ -307,7 +330,7 @@ def simple_spec(config: ConfigDict, modality: str, augment: Literal["flip", "non
         behind = [(name, simple_spec(config, built(part).modality, augment)) for name, part in spec["views"]]
         return tuple((key, tuple(behind) if key == "views" else value) for key, value in spec.items())
     kind = spec["name"].removesuffix("_volume")
-    if kind not in ("augment", "resized"):
+    if kind not in ("augment", "frontal", "resized"):
         check(
             augment == "none" or not image_axes(tuple(spec.items())),
             f"--augment flip: the view {spec['name']!r} of {modality!r} is not one that can be mirrored; use --augment "
@@ -317,9 +340,12 @@ def simple_spec(config: ConfigDict, modality: str, augment: Literal["flip", "non
     kept: dict[str, Any] = {key: spec[key] for key in ("modality", "size", "picture") if key in spec}
     if augment == "none":
         kept["name"] = spec["name"].replace("augment", "resized")
-        return tuple(sorted(kept.items()))
+        return tuple(spec.items()) if kind == "frontal" else tuple(sorted(kept.items()))
     check(kind == spec["name"], f"--augment flip: {modality!r} is a volume; use --augment run or none.")
     off: dict[str, Any] = {"crop_scale": (1.0, 1.0), "jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "flip": 0.5}
+    if kind == "frontal":
+        kept |= {"name": kind, "channels": spec["channels"], "rotation": 0.0, "shift": 0.0, "zoom": (1.0, 1.0)}
+        return tuple(sorted((kept | {key: value for key, value in off.items() if key != "grayscale"}).items()))
     return tuple(sorted((kept | off | {"name": "augment"}).items()))
 
 
@@ -332,7 +358,7 @@ def augmentation_of(config: ConfigDict, *, probability: float, modality: str = "
       UserError: the run does not augment the modality, or `probability` is not in [0, 1].
     """
     for name, spec in config.views.items():
-        if spec.modality == modality and spec.name == "augment":
+        if spec.modality == modality and spec.name in ("augment", "frontal"):
             changed = {**spec, "crop_scale": CROP_SCALE, "probability": probability, "picture": None}
             VIEWS.build(ConfigDict(changed, convert_dict=False), f"config.views.{name}")
             return tuple(sorted(changed.items()))

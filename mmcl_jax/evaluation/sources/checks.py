@@ -144,9 +144,9 @@ def check_rows(run: Run, store: Store, modality: str) -> None:
     assert stored is not None
     if trained.kind != "table":
         check(
-            trained.stored == stored.stored,
-            f"{run.directory} was trained on {trained.kind}s of shape {trained.stored}, and {store.directory} has the "
-            f"shape {stored.stored}; prepare the store with the shape of the run.",
+            trained.shape == stored.shape,  # of one image: rows may have several
+            f"{run.directory} was trained on {trained.kind}s of shape {trained.shape}, and {store.directory} has the "
+            f"shape {stored.shape}; prepare the store with the shape of the run.",
         )
         return
     columns = {column.name: column for column in stored.columns}

@@ -23,6 +23,7 @@ from mmcl_jax.evaluation.heads.encoded import (
     features_of,
     image_axes,
     images_of_row,
+    mean_of_images,
     plain_spec,
     plain_values,
     presence,
@@ -34,6 +35,7 @@ from mmcl_jax.objectives.unit import unit
 from mmcl_jax.training.mesh import replicated
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.views.base import Fitted
+from mmcl_jax.views.pixels import has_picture
 
 What = Literal["pooled", "projected", "local", "maps"]
 _PIXELS = 32  # the side that images are averaged down to as features
@@ -56,8 +58,8 @@ def frozen_encoder(
     The function takes rows as the store has them (tables encoded; for a fusion a dict of the rows of its inputs, with
     `present/NAME` of inputs that rows may lack, and `id` for a view whose draws are part of the data), and encodes
     blocks of `batch_size` of them, one per device (see `blocks`). The features of a row with several images are the
-    mean over the images. BatchNorm uses its running statistics and nothing is updated. (In MMCL's released code a
-    "frozen" encoder stays in train mode: it normalises by the batch and keeps adapting to it.)
+    mean over the images that it has. BatchNorm uses its running statistics and nothing is updated. (In MMCL's released
+    code a "frozen" encoder stays in train mode: it normalises by the batch and keeps adapting to it.)
 
     Args:
       model: with the encoder.
@@ -91,7 +93,8 @@ def frozen_encoder(
         if images:
             times = images_of_row(modality, images.values())
             by_image = features({name: _by_image(part, name in images, times) for name, part in inputs.items()})
-            return by_image.reshape(count, times, *by_image.shape[1:]).mean(axis=1)
+            exists = has_picture(np.asarray(inputs[next(iter(images))]))
+            return mean_of_images(by_image.reshape(count, times, *by_image.shape[1:]), exists)
         return in_blocks(encode, inputs, mesh, block=batch_size)
 
     return features

@@ -41,7 +41,7 @@ class LossOfRow:
         model = nnx.merge(self._graphdef, arrays["model"])
         batch, features = context["batch"], dict(context["features"])
         embedded = self._layout.join(row, context["rest"])
-        own = model.encoders[self._input].body(embedded, train=False)
+        own = model.encoders[self._input].features(embedded, train=False)
         features |= {name: own for name, view in self._views.items() if view.modality == self._input}
         outputs = self._forward(model, arrays, batch, features)
         reference = arrays["reference"]

@@ -105,7 +105,7 @@ class _Program:
           UserError: the encoder has no stage maps.
         """
         encoders = nnx.merge(self.graphdef, arrays["model"]).encoders
-        own = encoders[self.input].body(embedded, train=False)
+        own = encoders[self.input].features(embedded, train=False)
         check(own.stages is not None, f"--input {self.input}: its encoder has no stage maps, which Grad-CAM reads.")
         given = {**context["features"], self.input: own}
         features = {

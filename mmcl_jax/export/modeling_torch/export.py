@@ -10,10 +10,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .bert import Bert
 from .features import Features
 from .fusions import DAFT, ConcatMLP, CrossAttention, Maximum, Product
 from .images import CNN, DCGAN, ResNet
 from .layers import PROJECTORS, Head
+from .pooling import AttentionPool
 from .preprocessing import TableRows
 from .rows import MLP, GeneticsMLP, TextEmbedding
 from .scans import Scan
@@ -22,6 +24,7 @@ from .table_transformer import TableTransformer
 from .vit import VisionTransformer
 
 ENCODERS: dict[str, Any] = {
+    "bert": Bert,
     "cnn": lambda spec, epsilon: CNN(spec, epsilon, axes=2),
     "cnn3d": lambda spec, epsilon: CNN(spec, epsilon, axes=3),
     "concat_mlp": ConcatMLP,
@@ -65,6 +68,9 @@ class Export(nn.Module):
         self.card, epsilon = card, card["batch_norm"]["epsilon"]
         encoders, projectors = card["encoders"], card["projectors"]
         self.encoders = Named({name: ENCODERS[spec["name"]](spec, epsilon) for name, spec in encoders.items()})
+        for name, spec in encoders.items():
+            if "pooling" in spec:
+                self.encoders[name].attention_pool = AttentionPool(spec)
         self.projectors = Named(
             {key.replace(".", "/"): PROJECTORS[spec["name"]](spec, epsilon) for key, spec in projectors.items()}
         )
@@ -120,12 +126,17 @@ class Export(nn.Module):
         """Return all features of a modality, of rows with one image each."""
         spec = self.card["encoders"][modality]
         if spec["kind"] != "fusion":
-            return self.encoders[modality](self.view(modality, inputs[modality]))
+            return self._features(modality, self.view(modality, inputs[modality]))
         parts = []
         for text in spec["of"]:
             part = text.removesuffix(".local")
             parts.append(self.encode(part, inputs).part(local=text != part))
-        return self.encoders[modality](parts)
+        return self._features(modality, parts)
+
+    def _features(self, modality: str, view: Any) -> Features:
+        encoder = self.encoders[modality]
+        features: Features = encoder(view)
+        return encoder.attention_pool(features) if "pooling" in self.card["encoders"][modality] else features
 
     def project(self, key: str, features: Features) -> Tensor:
         """Return the projections of features of the modality that a key of `card["projectors"]` names."""
@@ -154,6 +165,10 @@ class Export(nn.Module):
             if "scan" in spec:
                 return self.scans[name](rows)
             x = rows.float().movedim(-1, 1) / spec["divide_by"]
+            if "pad" in spec:
+                rows_beside, columns_beside = spec["pad"]
+                x = functional.pad(x, [columns_beside, columns_beside, rows_beside, rows_beside])
+                x = x.expand(-1, spec["channels"], -1, -1)
             if list(x.shape[2:]) == spec["size"]:
                 return x
             return functional.interpolate(x, spec["size"], mode="bilinear" if spec["kind"] == "image" else "trilinear")

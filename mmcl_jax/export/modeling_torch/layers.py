@@ -65,6 +65,21 @@ class NormProjector(nn.Module):
         return self.norms[-1](x) if len(self.norms) == len(self.layers) else x
 
 
+class LoVTProjector(nn.Module):
+    """Linear, norm, ReLU, linear; or without the norm."""
+
+    def __init__(self, spec: Mapping[str, Any], epsilon: float) -> None:
+        super().__init__()
+        features, hidden, out = spec["features"], spec["options"]["hidden"], spec["options"]["out"]
+        normed = spec["options"]["normalise"] == "batch"
+        self.hidden, self.out = nn.Linear(features, hidden, bias=not normed), nn.Linear(hidden, out)
+        self.norm = nn.BatchNorm1d(hidden, epsilon) if normed else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the projections of vectors [N, D]."""
+        return self.out(torch.relu(self.norm(self.hidden(x))))
+
+
 class LocalShortcut(nn.Module):
     """Linear, norm, ReLU, linear, and a linear shortcut beside them; a norm of the sum."""
 
@@ -92,6 +107,7 @@ PROJECTORS: dict[str, Any] = {
     "latent_mlp": latent_mlp,
     "linear": LinearProjector,
     "local_shortcut": LocalShortcut,
+    "lovt_mlp": LoVTProjector,
     "mlp": MLPProjector,
     "mlp_norm": NormProjector,
 }

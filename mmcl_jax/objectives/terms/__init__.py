@@ -9,6 +9,7 @@ from mmcl_jax.objectives.terms.masked_table import masked_table as masked_table
 from mmcl_jax.objectives.terms.matching import matching as matching
 from mmcl_jax.objectives.terms.nnclr import nnclr as nnclr
 from mmcl_jax.objectives.terms.nt_xent import nt_xent as nt_xent
+from mmcl_jax.objectives.terms.pixpro import pixpro as pixpro
 from mmcl_jax.objectives.terms.siglip import siglip as siglip
 from mmcl_jax.objectives.terms.supcon import supcon as supcon
 from mmcl_jax.objectives.terms.supervised import supervised as supervised

@@ -24,9 +24,10 @@ from mmcl_jax.data.engines.engine import Engine, Processes
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import reserve
 from mmcl_jax.prepare.images.falff import Falff
-from mmcl_jax.prepare.images.files import Fit, Reader, locate, read_image
+from mmcl_jax.prepare.images.files import Fit, Reader, Stack, locate, read_image
 from mmcl_jax.prepare.images.levels import to_uint8
-from mmcl_jax.prepare.images.masks import read_mask
+from mmcl_jax.prepare.images.masks.drawn import Drawing, draw_mask
+from mmcl_jax.prepare.images.masks.read import read_mask
 from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.images.space import Space
 from mmcl_jax.prepare.images.unusable import Unusable, require
@@ -65,11 +66,13 @@ class DecodeJob:
       shape: (height, width, channels) of one image, (depth, height, width, channels) of a volume.
       dtype: the stored type: "uint8", "uint16" or, for volumes only, "float16".
       values: the pixel values of the classes of a mask, in order; () for any values.
-      stack: whether several images of a row become "channels" of one image, or "views" along a leading axis.
+      stack: whether several images of a row become "channels" of one image, or "views" along a leading axis. Of
+        "varying" views, whose number differs by row, each is decoded as a row of its own.
       same_size: whether every file must already have the size of `shape`.
       fit: how images are fitted to `shape`.
       read: the function that reads a file, in place of the readers of this package.
       memory: images in memory in place of files, named by their indices; they are decoded in this process.
+      draw: how masks are drawn from their names (see `draw_mask`); "" if the names are those of files.
       falff: whether a volume is fALFF of the series in its file, and how.
       space: of volumes and their masks: the orientation, the grid and the brain mask.
     """
@@ -79,18 +82,19 @@ class DecodeJob:
     kind: Literal["image", "volume", "mask"] = "image"
     dtype: str = "uint8"
     values: tuple[int, ...] = ()
-    stack: Literal["channels", "views"] = "channels"
+    stack: Stack = "channels"
     same_size: bool = False
     fit: Fit = dataclasses.field(default_factory=Fit)
     read: Reader | None = None
     links: str | None = None
     memory: ImageArrays | None = None
+    draw: Drawing | Literal[""] = ""
     falff: Falff | None = None
     space: Space = dataclasses.field(default_factory=Space)
 
     def stored(self, images: int) -> tuple[int, ...]:
         """Return the stored shape of a row with this number of images."""
-        if images > 1 and self.stack == "views":
+        if images > 1 and self.stack != "channels":
             return images, *self.shape
         return *self.shape[:-1], self.shape[-1] * images
 
@@ -103,6 +107,8 @@ class DecodeJob:
         if self.memory is not None:
             height, width, channels = self.shape
             return self.memory.read(name, (height, width, channels), self.fit, self.dtype)
+        if self.draw:
+            return draw_mask(name, self.draw, self.shape, self.fit)
         path = locate(self.root, name, self.links, folders=self.kind == "volume")
         if self.kind == "image":
             height, width, channels = self.shape

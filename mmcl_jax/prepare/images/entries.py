@@ -8,8 +8,9 @@ from typing import Any, Literal, cast
 from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.images.falff import Falff
-from mmcl_jax.prepare.images.files import Fit, Reader
+from mmcl_jax.prepare.images.files import Fit, Reader, Stack
 from mmcl_jax.prepare.images.grid import Orientation
+from mmcl_jax.prepare.images.masks.drawn import Drawing
 from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.join.joined import Join, Joined
 from mmcl_jax.prepare.join.tables import Keyed
@@ -35,10 +36,12 @@ class ImageSource:
       default_size: the size that a recipe stores, unless all files share a size that is not larger.
       channels: the stored channels; None for the most that a sample of the files has.
       bits: 8 or 16.
-      stack: whether several images of a row become "channels" of one image, or "views".
+      stack: whether several images of a row become "channels" of one image, or "views"; a row may have fewer views than
+        others if they are "varying".
       duplicates: "keep" or "quarantine", for rows whose pixels equal those of an earlier row.
       of: the name of the image that a mask belongs to.
       values: the pixel values of the classes of a mask.
+      draw: how a mask is drawn from its text, which `names` hold; "" if they are names of files.
       empty: whether a row with its image but without a mask, whose name is "", has a mask of the first class alone.
       read: the function that reads a file, in place of the readers of this package.
       memory: images in memory in place of files; `names` are their indices.
@@ -61,11 +64,12 @@ class ImageSource:
     default_size: tuple[int, int] | None = None
     channels: int | None
     bits: int
-    stack: Literal["channels", "views"]
+    stack: Stack
     duplicates: str
     of: str = ""
     values: tuple[int, ...] = ()
     empty: bool = False
+    draw: Drawing | Literal[""] = ""
     read: Reader | None = None
     memory: ImageArrays | None = None
     orientation: Orientation = "ras"
@@ -123,7 +127,7 @@ def image_sources(
                 alone=not joined.entries,
                 root=recipe.images if recipe else request.images if isinstance(request.images, Path) else None,
                 memory=request.images if isinstance(request.images, ImageArrays) else None,
-                names=joined.rows.images,
+                names=_given(joined.rows.images, request.stack),
                 fit=request.fit,
                 size=request.image_size,
                 default_size=recipe.image_size if recipe else None,
@@ -159,12 +163,12 @@ def _source(entry: Joined, request: Request, keys: list[str]) -> ImageSource:
         where=entry.where,
         kind=cast(Literal["image", "volume"], source.kind),
         root=source.folder,
-        names=_names(entry, keys),
+        names=_given(_names(entry, keys), source.stack or request.stack),
         fit=dataclasses.replace(request.fit, **declared),
         size=size,
         channels=source.channels or request.channels,
         bits=source.bits or request.bits,
-        stack=cast(Literal["channels", "views"], source.stack or request.stack),
+        stack=cast(Stack, source.stack or request.stack),
         duplicates=source.duplicates or request.duplicates,
         orientation=cast(Orientation, source.orientation),
         grid=source.grid,
@@ -200,7 +204,13 @@ def _mask(entry: Joined, images: Mapping[str, ImageSource], keys: list[str]) -> 
         of=image.name,
         values=tuple(value for _, value in entry.source.classes),
         empty=entry.source.empty,
+        draw=cast(Drawing | Literal[""], entry.source.draw),
     )
+
+
+def _given(names: list[tuple[str, ...]], stack: str) -> list[tuple[str, ...]]:
+    """Return the file names of every row, without empty cells if rows may have fewer images than others."""
+    return [tuple(filter(None, row)) for row in names] if stack == "varying" else names
 
 
 def _names(entry: Joined, keys: list[str]) -> list[tuple[str, ...]]:

@@ -21,6 +21,8 @@ from mmcl_jax.text import words_of
 
 Reader = Callable[[Path], np.ndarray]  # raises `UserError`
 Shape = tuple[int, int, int]
+# What several images of a row become; of "varying" views, a row may have fewer than others.
+Stack = Literal["channels", "views", "varying"]
 
 _MODES = {1: "L", 3: "RGB"}
 _FILTERS = {
@@ -48,6 +50,7 @@ class Fit:
       intensity: how pixels deeper than 8 bits become 8 bits: "minmax" maps each image's own range onto 0-255, "full"
         the range of its type, and (low, high) that range; values beyond it become 0 or 255. Colours of 16 bits are
         always mapped as by "full".
+      equalise: whether the histogram of each image (of each of its channels) is equalised before it is resized.
       nan: "refuse" refuses an image with values that are not finite; "background" makes those pixels black.
       max_pixels: images with more pixels are refused before they are decoded; in a NIfTI volume, this counts one slice.
       max_voxels: volumes with more voxels are refused before they are decoded.
@@ -58,6 +61,7 @@ class Fit:
     aspect: Literal["stretch", "crop", "pad"] = "stretch"
     transparent: Literal["white", "black"] = "white"
     intensity: Intensity = "minmax"
+    equalise: bool = False
     nan: Nan = "refuse"
     max_pixels: int = 80_000_000
     max_voxels: int = 1 << 28
@@ -75,6 +79,7 @@ class Fit:
         return (
             f"resize {how}, aspect ratio {self.aspect}; upright by EXIF; transparent pixels on {self.transparent}; "
             f"deeper than 8 bits: {self.intensity}; values that are not finite: {self.nan}"
+            f"{'; histogram equalised' if self.equalise else ''}"
         )
 
 
@@ -191,7 +196,7 @@ def fit_image(
     require(not truncated, "wrong depth", sentence)
     orientation = _orientation(image)
     original = _upright_size(image, orientation)
-    if fit.antialias and fit.resize != "nearest" and image.format == "JPEG" and not keep:
+    if fit.antialias and fit.resize != "nearest" and image.format == "JPEG" and not (keep or fit.equalise):
         image.draft(None, (2 * max(width, height), 2 * max(width, height)))  # decodes at a half, a quarter or an eighth
     keep_order(image)
     image.load()  # turns a TIFF upright and updates its EXIF, so the next lines do not turn it again
@@ -203,13 +208,20 @@ def fit_image(
         values = _mapped(levels, path, fit, dtype)
         return fitted(np.repeat(values[..., None], channels, axis=2), path, shape, fit)
     pixels = _eight_bits(image, path, _MODES[channels], fit)
+    pixels = ImageOps.equalize(pixels) if fit.equalise else pixels
     values = np.asarray(_resized(pixels, (width, height), fit)).reshape(shape)
     return values if dtype == "uint8" else values.astype(np.uint16) * np.uint16(257), original
 
 
 def fit_levels(levels: Levels, path: str, shape: Shape, fit: Fit, dtype: str) -> tuple[np.ndarray, tuple[int, int]]:
     """Return the values of an image `[H, W, C]` fitted to `shape`, and their original (height, width)."""
-    return fitted(_mapped(levels, path, fit, dtype), path, shape, fit)
+    values = _mapped(levels, path, fit, dtype)
+    if fit.equalise:
+        planes = [
+            ImageOps.equalize(Image.fromarray(np.ascontiguousarray(plane))) for plane in np.moveaxis(values, 2, 0)
+        ]
+        values = np.stack([np.asarray(plane) for plane in planes], axis=2)
+    return fitted(values, path, shape, fit)
 
 
 def _read_levels(path: str, fit: Fit, read: Reader | None) -> Levels | None:

@@ -17,6 +17,7 @@ from mmcl_jax.prepare.images.decode import Decoded, DecodeJob, decode
 from mmcl_jax.prepare.images.entries import ImageSource
 from mmcl_jax.prepare.images.files import Shape, locate, read_shape
 from mmcl_jax.prepare.images.grid import Grid
+from mmcl_jax.prepare.images.masks.drawn import drawn_name
 from mmcl_jax.prepare.images.space import Space, common_space
 from mmcl_jax.prepare.images.volume import is_nifti, most_voxels, volume_shape
 from mmcl_jax.prepare.leaks import same_pixels
@@ -35,7 +36,8 @@ class Pixels:
 
     Attributes:
       source: the entry.
-      rows: indices of the rows whose images were decoded, in the order of the pixels.
+      rows: indices of the rows whose images were decoded, in the order of the pixels; an index occurs several times if
+        the row has several of varying images.
       decoded: the report of decoding, by index in `rows`.
       entry: its declaration in the schema.
       files: how many files were read.
@@ -62,8 +64,12 @@ class Pixels:
             dtype=self.entry.dtype,
         )  # fmt: skip
 
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """Return for each of these rows the number of its images, if the number varies."""
+        return np.searchsorted(self.rows, rows, side="right") - np.searchsorted(self.rows, rows)
+
     def at(self, rows: np.ndarray) -> np.ndarray:
-        """Return for each of these rows its index among the pixels, or -1 if it has no image."""
+        """Return for each of these rows its (first) index among the pixels, or -1 if it has no image."""
         indices = np.minimum(np.searchsorted(self.rows, rows), max(0, len(self.rows) - 1))
         decoded = self.rows[indices] == rows if len(self.rows) else np.zeros(len(rows), bool)
         return np.where(decoded & ~np.isin(rows, self.bad_rows), indices, -1)
@@ -96,7 +102,7 @@ def decode_rows(
       UserError: there is no image folder, images differ in size and no size was chosen, or too many rows are bad.
     """
     root = source.root
-    if source.memory is None and (root is None or not root.is_dir()):
+    if source.memory is None and not source.draw and (root is None or not root.is_dir()):
         where = source.where and f"{source.where}: "
         raise UserError(
             f"{where}The image folder {root} does not exist." if root else "Name the image folder with --images."
@@ -110,6 +116,15 @@ def decode_rows(
     to_decode = np.array([row for row in left if source.empty or all(source.names[row])], int)
     check(len(to_decode) > 0, f"{rows.source} has no row left with {source.what} to read.")
     names = [source.names[row] for row in to_decode]
+    if source.draw and of is not None:
+        shapes = [of.decoded.shapes[index] or (0, 0) for index in of.at(to_decode)]
+        texts = [name for (name,) in names]
+        keys = [rows.keys[row] for row in to_decode]
+        names = [(drawn_name(*parts),) for parts in zip(keys, shapes, texts, strict=True)]
+    varying = source.stack == "varying" and source.kind != "mask"
+    if varying:  # every image is decoded as a row of its own
+        to_decode = np.repeat(to_decode, [len(row) for row in names])
+        names = [(name,) for row in names for name in row]
     job = _job(source, request, names, of)
     folder = partial / "flat" if source.name == "image" else partial / ".decoding" / source.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +144,8 @@ def decode_rows(
                 f"The images {'in memory' if root is None else f'in {root}'} have different sizes ({sizes} ...); "
                 f"choose the size to store, for example {source.size_option}."
             )
-        rows.leave_out(to_decode[index], quarantine, cause, reason, image=names[index][0], entry=source.entry)
+        image = None if source.draw else names[index][0]
+        rows.leave_out(to_decode[index], quarantine, cause, reason, image=image, entry=source.entry)
     if of is not None and job.space.grid is None:
         _check_mask_sizes(source, rows, to_decode, decoded, of, quarantine)
     if source.duplicates == "quarantine":
@@ -140,7 +156,8 @@ def decode_rows(
     per_row = len(names[0])
     stored = job.stored(per_row)
     if job.kind == "mask":
-        fit = "as its image, by the nearest pixel"
+        drawn = "drawn from text, " if source.draw else ""
+        fit = f"{drawn}as its image, by the nearest pixel"
     else:
         fit = "as they are" if set(decoded.sizes) == {job.shape[:-1]} else source.fit.describe()
     if job.space.resample:
@@ -153,7 +170,7 @@ def decode_rows(
         dtype=job.dtype,
         role="target" if job.kind == "mask" else "input",
         of=source.of,
-        pictures=per_row if job.stack == "views" else 1,
+        pictures=_most(source, to_decode) if varying else per_row if job.stack == "views" else 1,
         fit=fit,
         affine=job.space.grid.affine if job.space.grid else (),
     )
@@ -169,6 +186,12 @@ def decode_rows(
     )
 
 
+def _most(source: ImageSource, rows: np.ndarray) -> int:
+    """Return the largest number of images of a row, or that of the store that new rows are to be like."""
+    most = int(np.unique(rows, return_counts=True)[1].max())
+    return most if source.earlier is None else max(most, source.earlier.pictures)
+
+
 def _job(source: ImageSource, request: Request, names: list[tuple[str, ...]], of: Pixels | None) -> DecodeJob:
     """Return how to decode the images; a sample, spread over the rows, decides what no option does."""
     links = None if request.follow_links is None else os.path.realpath(request.follow_links)
@@ -179,7 +202,8 @@ def _job(source: ImageSource, request: Request, names: list[tuple[str, ...]], of
         assert of is not None
         grid = Grid(of.entry.shape[:3], of.entry.affine) if of.entry.affine else None
         space = Space(orientation=source.orientation, grid=grid, resample=source.grid != "same")
-        return DecodeJob(**common, kind="mask", shape=(*of.entry.shape[:-1], 1), values=source.values, space=space)
+        shape = (*of.entry.shape[:-1], 1)
+        return DecodeJob(**common, kind="mask", shape=shape, values=source.values, draw=source.draw, space=space)
     if source.kind == "volume":
         return _volumes(source, names, common)
 
@@ -288,6 +312,8 @@ def _quarantine_duplicates(
     usable = [index for index in range(len(indices)) if index not in decoded.bad]
     for index, first in same_pixels(decoded.sums, images, usable).items():
         row, other = indices[index], indices[first]
+        if row == other:
+            continue
         rows.leave_out(
             row,
             quarantine,

@@ -100,13 +100,18 @@ def read_ids(paths: Sequence[Path]) -> dict[str, list[str]]:
 def read_list(path: Path) -> list[str]:
     """Read identifiers separated by commas or line breaks, in their order.
 
+    Of a table whose first column is called ID, such as LoVT's released `ID,boxes,classes`, that column is read.
+
     Raises:
       UserError: the file is not a text file.
     """
     try:
-        words = path.read_text(encoding="utf-8-sig").replace(",", "\n").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"The list of identifiers {path} is not a text file in UTF-8.") from error
+    head, *lines = text.splitlines() or [""]
+    table = head.partition(",")[0].strip() == "ID"
+    words = [line.partition(",")[0] for line in lines] if table else text.replace(",", "\n").splitlines()
     return [word.strip() for word in words if word.strip()]
 
 

@@ -167,13 +167,15 @@ def understand(
     check(bool(image_columns) or not needed, "No column is declared to hold image paths; name it with --image-column.")
     paths = list(zip(*(_texts(frame[name], "image path").to_list() for name in image_columns), strict=True))
     paths = paths or [()] * frame.height
+    if request.stack == "varying":
+        paths = [tuple(filter(None, names)) for names in paths]
     for column in columns:
         for row, reason in column.bad:
             part = "" if alone else column.name if column.role == "label" else entry
             quarantine.add(int(numbers[row]), next(iter(paths[row]), None), "unparsable cell", reason, entry=part)
     for row, names in enumerate(paths):
-        if not all(names) and (alone or any(names)):
-            empty = image_columns[[bool(name) for name in names].index(False)]
+        if not (names and all(names)) and ((image_columns and alone) or any(names)):
+            empty = image_columns[[*map(bool, names), False].index(False)]
             quarantine.add(
                 int(numbers[row]), None, "missing image", f"The cell in the image column {empty!r} is empty.",
                 entry="" if alone else "image",

@@ -9,23 +9,25 @@ from mmcl_jax.border.checksum import digest
 from mmcl_jax.errors import check
 from mmcl_jax.explain.planted import CAUSES, LINKAGE, Truth
 from mmcl_jax.files import sha256
-from mmcl_jax.reproduce.spec import ASSOCIATION, ATTRIBUTION, PaperTable
+from mmcl_jax.reproduce.spec import ALIGNMENT, ASSOCIATION, ATTRIBUTION, PaperTable
 
-COVARIATES, GENOTYPES, TRUTH = "covariates.csv", "genotypes", "truth"
+COVARIATES, GENOTYPES, TRUTH, FINDINGS = "covariates.csv", "genotypes", "truth", "findings.csv"
 _FORMATS = (".bed", ".pgen", ".bgen")
 
 
 @dataclasses.dataclass(frozen=True)
 class Raw:
-    """A folder in the layout of the recipe `fundus`.
+    """A folder in the layout of the recipe `fundus`, or of `mmcl generate chest`.
 
     Attributes:
       folder: with `genotypes/`, `covariates.csv` and maybe `truth/`.
       truth: what was planted; None if nobody knows.
+      findings: the table of the boxes of findings in images; None of eyes.
     """
 
     folder: Path
     truth: Truth | None
+    findings: Path | None = None
 
     @classmethod
     def open(cls, folder: Path, table: PaperTable) -> "Raw":
@@ -35,6 +37,10 @@ class Raw:
           UserError: a file is missing or damaged.
         """
         check(folder.is_dir(), f"--raw: {folder} is no folder; name the one that mmcl prepare --root was given.")
+        if all(column.protocol == ALIGNMENT for column in table.columns):
+            path = folder / TRUTH / FINDINGS
+            check(path.is_file(), f"--raw: {path} does not exist; name the folder that mmcl generate chest wrote.")
+            return cls(folder, None, path)
         truth = Truth.read(folder / TRUTH) if (folder / TRUTH).is_dir() else None
         raw, protocols = cls(folder, truth), {column.protocol for column in table.columns}
         if ASSOCIATION in protocols:
@@ -60,6 +66,8 @@ class Raw:
     @property
     def fingerprint(self) -> str:
         """A digest of the covariates, the truth, and the names and sizes of the files of genotypes."""
+        if self.findings is not None:
+            return str(digest(sha256(self.findings)))
         texts = [self.covariates, *(self.folder / TRUTH / name for name in (CAUSES, LINKAGE))]
         content = {path.name: sha256(path) for path in texts if path.is_file()}
         return str(digest([content, [(path.name, path.stat().st_size) for path in self.genotypes]]))

@@ -2,13 +2,13 @@
 
 from typing import get_args
 
-from mmcl_jax.config import RetinaData, TaxonomyData, data_names
+from mmcl_jax.config import ChestData, RetinaData, TaxonomyData, data_names
 from mmcl_jax.errors import check_name
 from mmcl_jax.reproduce.spec import PaperTable
-from mmcl_jax.reproduce.tables import contig, contig_analyses, mmcl, mt_cmtm, taxonomy, tip
+from mmcl_jax.reproduce.tables import contig, contig_analyses, lovt, mmcl, mt_cmtm, taxonomy, tip
 
-VARIANTS = (*data_names(), *get_args(RetinaData), *get_args(TaxonomyData))
-_PAPERS = (mmcl, mt_cmtm, tip, contig, contig_analyses, taxonomy)
+VARIANTS = (*data_names(), *get_args(RetinaData), *get_args(TaxonomyData), *get_args(ChestData))
+_PAPERS = (mmcl, mt_cmtm, tip, contig, contig_analyses, taxonomy, lovt)
 TABLES = {table.name: table for paper in _PAPERS for table in paper.TABLES}
 
 

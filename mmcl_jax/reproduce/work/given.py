@@ -8,7 +8,7 @@ from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.reproduce.analyses.raw import Raw
-from mmcl_jax.reproduce.spec import PaperTable
+from mmcl_jax.reproduce.spec import ALIGNMENT, PaperTable
 from mmcl_jax.training.runs.seen import SEEN, Seen
 
 
@@ -90,6 +90,14 @@ def raw_of(table: PaperTable, folder: Path | None) -> tuple[PaperTable, Raw | No
     if not table.analyses:
         check(folder is None, f"--raw: {table.name} reads stores alone; leave it out.")
         return table, None, []
+    if folder is None and all(column.protocol == ALIGNMENT for column in table.columns):
+        columns = tuple(column for column in table.columns if not column.truth)
+        lines = [
+            f"{column.heading} is left out: name the folder that mmcl generate chest wrote with --raw"
+            for column in table.columns
+            if column.truth
+        ]
+        return dataclasses.replace(table, columns=columns), None, lines
     check(
         folder is not None,
         f"--raw: {table.name} reads files beside the store{' of --downstream' if table.downstream else ''}; name the "
@@ -97,7 +105,8 @@ def raw_of(table: PaperTable, folder: Path | None) -> tuple[PaperTable, Raw | No
     )
     assert folder is not None
     raw = Raw.open(folder, table)
-    columns = tuple(column for column in table.columns if raw.truth is not None or not column.truth)
+    known = raw.truth is not None or raw.findings is not None
+    columns = tuple(column for column in table.columns if known or not column.truth)
     lines = [
         f"{column.heading} is left out: {folder} has no folder 'truth' with what was planted"
         for column in table.columns
@@ -109,10 +118,10 @@ def raw_of(table: PaperTable, folder: Path | None) -> tuple[PaperTable, Raw | No
 def _check_fits(store: Store, other: Store, option: str) -> None:
     """Raise `UserError` unless a run on `store` can be evaluated on `other`: like images, and test rows of its own."""
     ours, theirs = (one.schema.entries.get("image") for one in (store, other))
-    shape = ours.stored if ours else None
+    shape = ours.shape if ours else None  # of one image: either may have several in a row
     check(
-        theirs is not None and theirs.stored == shape,
-        f"{option}: {other.directory} has images of the shape {theirs.stored if theirs else None}, and "
+        theirs is not None and theirs.shape == shape,
+        f"{option}: {other.directory} has images of the shape {theirs.shape if theirs else None}, and "
         f"{store.directory} of {shape}; prepare it again with the --image-size of the latter.",
     )
     seen, tested = Seen.of(store), Seen.of(other, ("test",))

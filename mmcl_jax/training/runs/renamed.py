@@ -53,7 +53,14 @@ _ADDED_OPTIONS: dict[str, dict[str, Any]] = {
     "cross_attention": {"form": "symmetric"},
     **{name: {"decay": "all"} for name in ("adam_l2", "adamw", "radam")},
     **{name: {"pixels": "unit"} for name in ("resnet18", "resnet50")},
-    "clip": {"group": "repel", "reduction": "mean"},
+    "clip": {"group": "repel", "reduction": "mean", "text": "repel", "within": None},
+    "local_alignment": {
+        "positives": "smooth",
+        "weighting": "encoder",
+        "sides": [1.0, 1.0],
+        "normalise": "none",
+        "padding": "mask",
+    },
     "mlp_norm": {"out_norm": False},
     "nt_xent": {"queue": 0},
 }

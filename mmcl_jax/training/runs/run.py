@@ -62,7 +62,7 @@ from mmcl_jax.training.runs.resume import unusable_message
 from mmcl_jax.training.runs.seen import Seen
 from mmcl_jax.training.runs.shown import describe_run, loss_curves, run_html
 from mmcl_jax.training.state.control import first_control
-from mmcl_jax.training.state.groups import split_frozen
+from mmcl_jax.training.state.groups import frozen_patterns, split_frozen
 from mmcl_jax.training.state.initial_weights import WEIGHTS
 from mmcl_jax.training.state.model import trained_model
 from mmcl_jax.training.state.train_state import split_model
@@ -97,6 +97,7 @@ class Origin(TypedDict):
     fingerprint: str
     directory: str
     request: NotRequired[dict[str, Any] | None]
+    recipe: NotRequired[dict[str, Any] | None]
 
 
 def read_origin(directory: Path) -> Origin:
@@ -285,6 +286,8 @@ class Run:
             "directory": called(store.directory.absolute()),  # the address of a store in a bucket
             "request": store.made_by["request"],  # how its pictures were resized, for mmcl prepare --like
         }
+        if recipe := store.made_by.get("recipe"):
+            origin["recipe"] = recipe  # which data set it is, and who may use what is trained on it
         (directory / "store.json").write_text(to_json(origin, indent=2) + "\n")
 
     @classmethod
@@ -414,7 +417,8 @@ class Run:
         abstract = nnx.eval_shape(lambda: trained_model(self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(0)))
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         params, model_state = placed(split_model(abstract), device)
-        averaged = split_frozen(params, self.config.frozen)[0] if average and self.config.average.kind else None
+        frozen = frozen_patterns(self.config.frozen, abstract)
+        averaged = split_frozen(params, frozen)[0] if average and self.config.average.kind else None
         with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
             try:
                 arrays = checkpoints.restore_model(self._step, params, model_state, averaged=averaged)

@@ -3,13 +3,28 @@
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 
 from mmcl_jax.errors import check
 
 Arrays = dict[str, Any]
+
+
+class Encoded(Protocol):
+    """A model, of which the encoders may have parameters that are not trained (`Encoder.frozen`)."""
+
+    @property
+    def encoders(self) -> Mapping[str, Any]: ...
+
+
+def frozen_patterns(own: Sequence[str], model: Encoded) -> tuple[str, ...]:
+    """Return the patterns of all parameters that are not trained: `config.frozen`, and those of the encoders."""
+    of_encoders = (
+        f"encoders.{name}.{path}" for name, encoder in sorted(model.encoders.items()) for path in encoder.frozen
+    )
+    return (*own, *of_encoders)
 
 
 def split_frozen(params: Arrays, patterns: Sequence[str]) -> tuple[Arrays, Arrays]:
@@ -66,7 +81,7 @@ def check_groups(params: Arrays, frozen: Sequence[str], rates: Mapping[str, floa
         _check_matches(pattern, paths, "config.rates")
         check(
             bool(matching(pattern, trained)),
-            f"config.rates: config.frozen has all that {pattern!r} matches; remove it here.",
+            f"config.rates: all that {pattern!r} matches is frozen; remove it here.",
         )
         for path in matching(pattern, trained):
             other = owner.setdefault(path, pattern)

@@ -16,7 +16,8 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.encoders import ENCODERS, Features, Model
-from mmcl_jax.encoders.transformers.vit import VisionTransformer, _dropout, default_patch, vit
+from mmcl_jax.encoders.transformers.dropout import dropout
+from mmcl_jax.encoders.transformers.vit import VisionTransformer, default_patch, vit
 from mmcl_jax.encoders.weights.tower import read_tower
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.memory import check_memory
@@ -210,7 +211,7 @@ def test_dropout_is_of_a_row_alone_and_of_training_alone() -> None:
     assert np.abs(found["train"] - found["plain"]).min(axis=1).max() > 1e-3
     moved = pooled(images[::-1], keys[::-1])["train"][::-1]
     np.testing.assert_allclose(moved, found["train"], rtol=1e-5, atol=1e-6)
-    dropped = np.asarray(_dropout(0.25, keys)(jnp.ones((4, 20, 50))))
+    dropped = np.asarray(dropout(0.25, keys)(jnp.ones((4, 20, 50))))
     np.testing.assert_allclose(np.unique(dropped), [0, 1 / 0.75], rtol=1e-6)
     assert abs((dropped == 0).mean() - 0.25) < 0.03  # of 4,000 values
 

@@ -345,6 +345,10 @@ def test_features_of_several_pictures_are_averaged(config) -> None:
     features = programs_of(recipe).features(FeatureEncoder(params=params, statistics=statistics), {"image": images})
     single = [model.encode("image", resized(images[:, place]), train=False).pooled for place in (0, 1)]
     np.testing.assert_allclose(features, (single[0] + single[1]) / 2, rtol=1e-4, atol=1e-6)
+    images[:3, 1] = 0  # a row without a second picture
+    features = programs_of(recipe).features(FeatureEncoder(params=params, statistics=statistics), {"image": images})
+    np.testing.assert_allclose(features[:3], single[0][:3], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(features[3:], (single[0] + single[1])[3:] / 2, rtol=1e-4, atol=1e-6)
     (outcome,) = run(model, config, frozen=True, pictures=2, max_epochs=2)
     assert outcome.metrics["top1"] >= 1 / 3
 

@@ -63,6 +63,9 @@ def test_frozen_features_are_of_plain_views_and_the_mean_of_several_pictures(run
     mirrored = by_hand(run, {**arrays, "image": arrays["image"][::-1]})
     mean = (expected + mirrored) / 2
     np.testing.assert_allclose(encode({**arrays, "image": pictures}), mean, rtol=1e-4, atol=1e-5)
+    pictures[2, 1] = 0  # a row without a second picture
+    mean = mean.at[2].set(expected[2])
+    np.testing.assert_allclose(encode({**arrays, "image": pictures}), mean, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_trained_sees_each_view_once_and_the_mean_of_several_pictures(run: Run) -> None:

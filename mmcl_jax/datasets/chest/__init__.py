@@ -1,0 +1,1 @@
+"""Radiographs of the chest: MIMIC-CXR with reports, and the downstream data sets of LoVT."""

@@ -1,0 +1,1 @@
+"""Where the sentences of reports, and phrases, point in images."""

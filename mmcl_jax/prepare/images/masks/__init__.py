@@ -1,0 +1,1 @@
+"""Masks of images: read from files, or drawn from the text of a table."""
