@@ -21,8 +21,6 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.results.file import ResultsFile
 from mmcl_jax.lock import locked
 
-pytestmark = pytest.mark.core
-
 HOLD = """
 import sys, time
 from pathlib import Path

@@ -66,6 +66,7 @@ class Entry:
       pictures: the largest number of images in one row.
       fit: in words, how images were fitted to the shape.
       affine: of volumes with a common grid, the 16 numbers of the RAS+ affine, row by row; else (). See `affine_of`.
+      show_text: whether pages may show the words of a text; who made the store asked for it.
     """
 
     kind: str
@@ -78,6 +79,7 @@ class Entry:
     pictures: Annotated[int, AtLeast(1)] = 1
     fit: str = ""
     affine: tuple[float, ...] = ()
+    show_text: bool = False
 
     @property
     def stored(self) -> tuple[int, ...]:
@@ -210,6 +212,8 @@ class Schema:
         for entry in entries.values():
             if not entry["affine"]:  # only volumes have one
                 del entry["affine"]
+            if not entry["show_text"]:  # only texts can have it
+                del entry["show_text"]
         return to_json({"entries": entries}, indent=2) + "\n"
 
     @classmethod

@@ -5,7 +5,6 @@ config: `resnet18(shape=(32, 32, 3), rngs=nnx.Rngs(0))(images, train=False).pool
 """
 
 from mmcl_jax.encoders import projectors as projectors
-from mmcl_jax.encoders import propagation as propagation
 from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, ViewSpec
 from mmcl_jax.encoders.cnn import cnn as cnn
 from mmcl_jax.encoders.cnn3d import cnn3d as cnn3d

@@ -17,13 +17,14 @@ ENCODERS = Registry(
     "encoder",
     arguments=("kind", "shape", "widths", "missing", "bin_edges", "parts", "norm", "rngs", "dtype"),
     # The file of the initial weights, the JSON file of its names, the pixels that they expect, and what is done with
-    # position embeddings of another grid; see `weights.tower`. Then the pooling of local features, its number of heads
-    # and the mean that is its query; see `pooling.attention_pooled`.
+    # position embeddings of another grid and with weights for colours; see `weights.tower`. Then the pooling of local
+    # features, its number of heads and the mean that is its query; see `pooling.attention_pooled`.
     extra={
         "weights": str,
         "weights_map": str,
         "weights_pixels": Literal["unit", "imagenet", "inception"],
         "weights_positions": Literal["same", "bicubic"],
+        "weights_channels": Literal["same", "sum"],
         "pooling": Literal["attention", "none"],
         "pooling_heads": int,
         "pooling_mean": Literal["mask", "length"],

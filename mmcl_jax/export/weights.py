@@ -3,6 +3,7 @@
 model.safetensors               all encoders and projectors, and the head
 preprocessing.safetensors       fitted arrays of the preprocessing, if it has any
 NAME.torchvision.safetensors    a ResNet by the names of torchvision and timm, for each that the export has
+NAME.huggingface/               a BERT as Hugging Face's transformers has it, for each that the export has
 modeling_torch/                 the encoders in PyTorch, which load these files
 """
 
@@ -14,9 +15,12 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from mmcl_jax.border import to_json
 from mmcl_jax.encoders.pooling import POOL
 from mmcl_jax.encoders.resnet import ResNet
-from mmcl_jax.encoders.torch_names import to_torch, torchvision_name
+from mmcl_jax.encoders.torch_names import Arrays, to_torch, torchvision_name
+from mmcl_jax.encoders.transformers.bert import EPSILON, Bert
+from mmcl_jax.encoders.weights.bert import SETTINGS, bert_name
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.export.formats import Written
@@ -26,7 +30,7 @@ from mmcl_jax.training.state.train_state import split_model
 
 MODEL, MODULES = "model.safetensors", "modeling_torch"
 # What `modeling_torch` has; lists, since it cannot be imported without PyTorch.
-ENCODERS = ("cnn", "cnn3d", "concat_mlp", "cross_attention", "daft", "dcgan", "genetics_mlp", "max", "mul",
+ENCODERS = ("bert", "cnn", "cnn3d", "concat_mlp", "cross_attention", "daft", "dcgan", "genetics_mlp", "max", "mul",
             "resnet18", "resnet1d_cbam", "resnet50", "table_mlp", "table_transformer", "text_embedding", "vector_mlp",
             "vit", "vit_base", "vit_small")  # fmt: skip
 PROJECTORS = ("identity", "latent_mlp", "linear", "local_shortcut", "lovt_mlp", "mlp", "mlp_norm")
@@ -76,6 +80,8 @@ def write(release: Release, folder: Path) -> list[Written]:
 
     resnets = [name for name in release.modalities if isinstance(release.model.encoders[name], ResNet)]
     files += [_torchvision(release, name, folder) for name in resnets]
+    berts = [name for name in release.modalities if isinstance(release.model.encoders[name], Bert)]
+    files += [_hugging_face(release, name, folder) for name in berts]
     shutil.copytree(Path(__file__).parent / MODULES, folder / MODULES, ignore=shutil.ignore_patterns("__pycache__"))
     files.append(Written(file=MODULES, about="The encoders and their preprocessing in PyTorch."))
     return files
@@ -102,10 +108,8 @@ def _usage(release: Release) -> str:
 
 
 def _torchvision(release: Release, name: str, folder: Path) -> Written:
-    encoder = release.model.encoders[name]
-    file = re.sub(r"[^\w.-]", "_", name) + ".torchvision.safetensors"
-    tower = ({part: leaves for part, leaves in tree.items() if part != POOL} for tree in split_model(encoder))
-    save(folder / file, to_torch(*tower, name=torchvision_name))
+    file = _file_name(name) + ".torchvision.safetensors"
+    save(folder / file, to_torch(*_tower(release, name), name=torchvision_name))
     spec = release.run.config.encoders[name]
     differs = [f"a width of {spec.width:g}"] if spec.width != 1 else []
     differs += ["a 3x3 stem without pooling"] if spec.stem == "cifar" else []
@@ -122,6 +126,50 @@ def _torchvision(release: Release, name: str, folder: Path) -> Written:
     return Written(
         file=file, about=f"The {name} encoder by the names of torchvision and timm.{note}", usage=usage if plain else ""
     )
+
+
+def _hugging_face(release: Release, name: str, folder: Path) -> Written:
+    """Write the weights and the settings of a BERT as Hugging Face's library reads them."""
+    encoder = release.model.encoders[name]
+    assert isinstance(encoder, Bert)
+    vocabulary, width = encoder.tokens[...].shape
+    settings = {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "num_hidden_layers": len(encoder.blocks),
+        "num_attention_heads": encoder.blocks[0].heads,
+        "intermediate_size": encoder.blocks[0].hidden.out_features,
+        "max_position_embeddings": len(encoder.positions[...]),
+        "type_vocab_size": len(encoder.types[...]),
+        "hidden_act": "gelu",
+        "layer_norm_eps": EPSILON,
+        "hidden_dropout_prob": encoder.dropout,
+        "attention_probs_dropout_prob": encoder.dropout,
+        "position_embedding_type": "absolute",
+        "pad_token_id": None,
+    }
+    file = _file_name(name) + ".huggingface"
+    (folder / file).mkdir()
+    save(folder / file / MODEL, to_torch(*_tower(release, name), name=bert_name))
+    (folder / file / SETTINGS).write_text(to_json(settings, indent=2) + "\n", encoding="utf-8")
+    usage = (
+        f"`{file}` is a model of Hugging Face's transformers:\n\n```python\nimport transformers\n\n"
+        f"model = transformers.BertModel.from_pretrained({json.dumps(file)}, add_pooling_layer=False)\n```\n\n"
+        "The vector of a sentence is the maximum of `last_hidden_state` over its tokens, without the special tokens."
+    )
+    return Written(file=file, about=f"The {name} encoder as a model of Hugging Face's transformers.", usage=usage)
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.-]", "_", name)
+
+
+def _tower(release: Release, name: str) -> tuple[Arrays, Arrays]:
+    """Return the parameters and statistics of an encoder, without the pooling behind it."""
+    params, statistics = split_model(release.model.encoders[name])
+    return {part: leaves for part, leaves in params.items() if part != POOL}, statistics
 
 
 def _head(head: KeptHead) -> dict[str, np.ndarray]:

@@ -22,10 +22,11 @@ from mmcl_jax.prepare.images.pixels import Pixels
 from mmcl_jax.prepare.inspection import Inspected, find_leaky, group_numbers
 from mmcl_jax.prepare.join.joined import Joined
 from mmcl_jax.prepare.join.keys import some
-from mmcl_jax.prepare.join.tables import Keyed
 from mmcl_jax.prepare.like import Like
+from mmcl_jax.prepare.reports.facts import text_facts
+from mmcl_jax.prepare.reports.read import Report, Reports
+from mmcl_jax.prepare.reports.vocabulary import lacking
 from mmcl_jax.prepare.sources import VECTORS
-from mmcl_jax.prepare.table.cells import nameless, text_of
 from mmcl_jax.prepare.table.rows import matrix, readings, resolved
 
 
@@ -36,14 +37,16 @@ class Assembled:
     Attributes:
       content: of the store.
       left_out: columns of further tables that are not used, as "entry.column", each with the reason.
-      texts: by entry, the (key, text) of a few rows.
+      texts: the (key, text) of a few rows, by entry whose source asks to show texts.
       warnings: sentences that a user should read.
+      facts: the findings on texts, by entry; see `reports.facts`.
     """
 
     content: Content
     left_out: dict[str, str]
     texts: dict[str, list[tuple[str, str]]]
     warnings: list[str]
+    facts: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 class Assembler:
@@ -64,6 +67,7 @@ class Assembler:
         self._pixels, self._boxes, self._folder = pixels, boxes, folder
         self._left_out: dict[str, str] = {}
         self._texts: dict[str, list[tuple[str, str]]] = {}
+        self._facts: dict[str, dict[str, Any]] = {}
         self._warnings: list[str] = []
 
     def content(self) -> Assembled:
@@ -105,7 +109,13 @@ class Assembler:
                 name: readings(parsed, entries[name].source.schema) for name, parsed in gathered.columns.items()
             },
         )
-        return Assembled(content=content, left_out=self._left_out, texts=self._texts, warnings=self._warnings)
+        return Assembled(
+            content=content,
+            left_out=self._left_out,
+            texts=self._texts,
+            facts=self._facts,
+            warnings=self._warnings,
+        )
 
     def _part(self, joined: Joined) -> Part | None:
         kind = joined.source.kind
@@ -236,28 +246,31 @@ class Assembler:
             self._warnings.append(f"{found} in all training rows: {some(same)}.")
 
     def _text(self, joined: Joined) -> Part:
-        assert isinstance(joined.content, Keyed)
-        cells = text_of(nameless(joined.content.frame[joined.source.column[0]])).to_list()
-        kept = self._inspected.rows
-        texts = [cells[row] if row >= 0 else None for row in joined.at[kept]]
-        length = None if self._like is None else self._like.schema.entries[joined.name].shape[0]
+        assert isinstance(joined.content, Reports)
+        name, kept, source = joined.name, self._inspected.rows, joined.source
+        reports = [joined.content.rows[row] if row >= 0 else Report() for row in joined.at[kept]]
+        texts = [report.sentences for report in reports]
+        length = None if self._like is None else self._like.schema.entries[name].shape[0]
         keys = [self._gathered.rows.keys[row] for row in kept]
         train = self._inspected.splits["train"]
-        tokens = tokenise(texts, train, joined.source, joined.where, length=length, limits=self._limits, keys=keys)
-        (self._folder / f"tokenizer.{joined.name}.json").write_text(tokens.tokenizer)
+        tokens = tokenise(texts, train, source, joined.where, length=length, limits=self._limits, keys=keys)
+        (self._folder / f"tokenizer.{name}.json").write_text(tokens.tokenizer)
         present = (tokens.values[:, 0, 0] >= 0) if tokens.values.shape[1] else np.zeros(len(kept), bool)
-        if tokens.cut:
-            length = tokens.values.shape[1]
-            self._warnings.append(
-                f"{counted(tokens.cut, 'text')} of {joined.name!r} had more than {length} tokens and were cut."
-            )
+        self._facts[name] = text_facts(reports, tokens, source)
+        if len(tokens.cut):
+            cut = f"{counted(len(tokens.cut), 'text')} of {name!r} had more than {tokens.values.shape[1]} tokens and"
+            self._warnings.append(f"{cut} lost their last sentences: {some([keys[row] for row in tokens.cut])}.")
         if tokens.unknown > _MANY_UNKNOWN:
+            self._warnings.append(f"{share(tokens.unknown, 1)} of the tokens of {name!r} are not in its vocabulary.")
+        if lacks := lacking(tokens.vocabulary):
             self._warnings.append(
-                f"{share(tokens.unknown, 1)} of the tokens of {joined.name!r} are not in its vocabulary."
+                f"The vocabulary of {name!r} has no {' and no '.join(lacks)}, which the view report adds to texts."
             )
-        shown = np.flatnonzero(present)[:_TEXTS]
-        self._texts[joined.name] = [(self._gathered.rows.keys[kept[row]], str(texts[row])) for row in shown]
-        entry = Entry(kind="text", shape=tokens.values.shape[1:], dtype="int32")
+        if source.show_text:
+            shown = np.flatnonzero(present)[:_TEXTS]
+            self._texts[name] = [(keys[row], " ".join(texts[row])) for row in shown]
+        shape = tokens.values.shape[1:]
+        entry = Entry(kind="text", shape=shape, dtype="int32", show_text=source.show_text)
         return Part(entry=entry, values=tokens.values[present], at=_numbered(present), names=tokens.vocabulary)
 
     def _box(self, joined: Joined) -> Part:

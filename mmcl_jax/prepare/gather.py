@@ -18,6 +18,7 @@ from mmcl_jax.prepare.join.tables import Keys
 from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.recipe import Recipe
+from mmcl_jax.prepare.reports.read import Reports
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.parse import Parsed
 from mmcl_jax.prepare.table.rows import Rows, understand
@@ -102,6 +103,10 @@ def gather(
             for row in np.flatnonzero(np.isin(entry.at, list(entry.content.bad))).tolist():
                 reason = f"{entry.content.bad[int(entry.at[row])]} (key {brief(rows.keys[row])})"
                 rows.leave_out(row, quarantine, "wrong number", reason, entry=entry.name)
+        elif isinstance(entry.content, Reports):
+            for row in np.flatnonzero(np.isin(entry.at, list(entry.content.bad))).tolist():
+                cause, reason = entry.content.bad[int(entry.at[row])]
+                rows.leave_out(row, quarantine, cause, reason, entry=entry.name)
     ids = listed_ids(request, recipe)
     check(
         not request.group_near_duplicates or (ids is None and not rows.named("split")),

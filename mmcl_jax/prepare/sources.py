@@ -6,7 +6,7 @@
       "snp":    {"kind": "genotypes", "file": "ukb_chr{1..22}.bed", "every": 100, "by": "person"},
       "scores": {"kind": "scores", "folder": "sscore/", "by": "person"},
       "burden": {"kind": "burdens", "file": "burdens.h5", "keys": "iid.txt", "names": "genes.txt", "min_carriers": 1},
-      "report": {"kind": "text", "file": "reports.csv", "key": "study", "column": "findings"}
+      "report": {"kind": "text", "folder": "reports/", "files": "{key}.txt", "sections": true}
     },
     "targets": {
       "grade":  {"kind": "ordinal", "file": "grades.csv", "key": "id", "column": "grade"},
@@ -31,6 +31,9 @@ from mmcl_jax.errors import check, check_name
 from mmcl_jax.prepare.images.falff import check_falff
 from mmcl_jax.prepare.images.files import FILTERS, Stack
 from mmcl_jax.prepare.images.masks.drawn import Drawing
+from mmcl_jax.prepare.reports.remarks import REMARKS
+from mmcl_jax.prepare.reports.sections import FINDINGS
+from mmcl_jax.prepare.reports.sentences import NEWLINES
 from mmcl_jax.text import called, listed
 
 INPUTS = ("image", "volume", "table", "vector", "text", "genotypes", "scores", "burdens")
@@ -38,6 +41,7 @@ TARGETS = ("class", "ordinal", "number", "multi-label", "numbers", "mask", "boxe
 COLUMNS = ("class", "ordinal", "number", "multi-label", "numbers")  # targets that are columns of a table
 PICTURES = ("image", "volume", "mask")
 KEY = "{key}"  # in a pattern of file names
+TOKENIZERS = ("byte_pairs", "word_pieces")
 MATRICES = (".csv", ".tsv", ".parquet", ".npy", ".h5", ".hdf5")
 
 VECTORS = ("vector", "genotypes", "scores", "burdens")  # entries that are stored as vectors
@@ -70,7 +74,20 @@ _TAKES = {
     ),
     "table": (*_TABLE, "schema", "required", "by"),
     "vector": _MATRIX,
-    "text": (*_TABLE, "column", "vocabulary", "vocabulary_size", "length", "required"),
+    "text": (
+        *_FILES,
+        "sections",
+        "newlines",
+        "min_words",
+        "drop",
+        "tokenizer",
+        "lowercase",
+        "vocabulary",
+        "vocabulary_size",
+        "length",
+        "show_text",
+        "required",
+    ),
     "genotypes": ("file", "every", "variants", "min_frequency", "max_missing", "dtype", "required", "by"),
     "scores": ("folder", "column", "dtype", "required", "by"),
     "burdens": (*_MATRIX, "min_carriers"),
@@ -83,9 +100,9 @@ _TAKES = {
     "boxes": (*_TABLE, "of", "column", "categories"),
 }
 _PATHS = ("file", "folder", "names", "keys", "vocabulary", "variants", "brain_mask")
-_TEXTS = ("column", "ignore", "categories")
+_TEXTS = ("column", "ignore", "categories", "sections", "drop")
 _Text = Annotated[str, AtLeast(1)]
-_COUNTS = ("channels", "bits", "max_pixels", "max_voxels", "vocabulary_size", "length", "every")
+_COUNTS = ("channels", "bits", "max_pixels", "max_voxels", "vocabulary_size", "length", "every", "min_words")
 _SHARES = ("min_frequency", "max_missing")
 _CHOICES = {
     "bits": (8, 16),
@@ -101,6 +118,8 @@ _CHOICES = {
     "derive": ("falff",),
     "draw": get_args(Drawing),
     "dtype": ("float32", "float16", "int8"),
+    "newlines": NEWLINES,
+    "tokenizer": TOKENIZERS,
 }
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 LONGEST_SIDE = 2**16  # pixels
@@ -116,11 +135,12 @@ class Source:
     Attributes:
       kind: one of `INPUTS` or `TARGETS`.
       file: a table with a key column; for images and texts, with a column of paths or texts; for a vector, the matrix.
+        With a `folder`, the column of a text holds paths.
       key: the column of the table that holds the key; by default the request's `key_column`.
       separator: character between the cells of a text file.
-      encoding: of a text file.
+      encoding: of a text file, and of the files of texts.
       column: the column of the paths (one per image of a row), of the text, or of the target's values.
-      folder: of the image files.
+      folder: of the image files, or of text files.
       files: pattern of the file names in the folder, such as `{key}_left.png`; a `*` matches anything.
       required: whether a row without this entry is left out, though the cohort is `outer`.
       of: the image that a mask or boxes belong to.
@@ -145,8 +165,17 @@ class Source:
       classes: the pixel value of every class of a mask; by default every value that occurs is a class.
       draw: "runs" or "shapes" if the column of a mask holds no file names but masks as text; see `images.masks.drawn`.
       empty: whether a row without a file of the mask has a mask of the first class alone, rather than none.
-      vocabulary: a tokenizer.json, or a vocab.txt of word pieces; by default byte pairs are fitted on training rows.
+      sections: headings of the sections that are kept of a text, in this order; true stands for FINDINGS, IMPRESSION.
+        A row whose text has none of them has no text. By default the whole text is kept.
+      newlines: "break" ends a sentence at every line break, and "join" at empty lines and items of lists alone; by
+        default "join" with `sections`, else "break".
+      min_words: sentences of fewer words and punctuation marks are dropped.
+      drop: remarks that are dropped, "priors" and "lateral"; see `reports.remarks`.
+      tokenizer: what is fitted on training rows without a vocabulary, "byte_pairs" or BERT's "word_pieces".
+      lowercase: whether texts become lower case, without accents; by default, unless a vocab.txt has capitals.
+      vocabulary: a tokenizer.json, or a vocab.txt of word pieces; by default one is fitted on training rows.
       vocabulary_size: largest size of a fitted vocabulary.
+      show_text: whether the data card, reports and explanations may show texts.
       orientation: "ras" turns NIfTI volumes by their affine to right, front and top; "file" leaves them as they lie.
       grid: "same" refuses volumes of several grids, unless they have a size; "resample" resamples them to the grid of
         the first; and the path of a NIfTI file to its grid.
@@ -204,6 +233,13 @@ class Source:
     between: str = ""
     classes: tuple[tuple[str, int], ...] = ()
     empty: bool = False
+    sections: tuple[str, ...] = ()
+    newlines: str = ""
+    min_words: int = 0
+    drop: tuple[str, ...] = ()
+    tokenizer: str = "byte_pairs"
+    lowercase: bool | None = None
+    show_text: bool = False
     draw: str = ""
     vocabulary: Path | None = None
     vocabulary_size: int = 8000
@@ -294,14 +330,11 @@ class Source:
             check(self.file is not None and len(self.column) == 1 and not (self.folder or self.files), table)
         elif kind in PICTURES:
             check(self.folder is not None, f"{where}: name the folder of the files with folder.")
-            both = f"{where}: set either files, with {KEY} in it, or column, with the table as file."
-            check(bool(self.files) != bool(self.column), both)
-            check(not self.files or self.files.count(KEY) == 1, f"{where}: files must contain {KEY} exactly once.")
-            check(not self.files or self.file is None, both)
-            inside = not self.files.startswith("/") and ".." not in self.files.split("/")
-            check(inside, f"{where}: files must be relative to the folder and stay in it, not {self.files!r}.")
+            self._check_files(where)
             single = f"{where}: column must name a single column for a {kind}."
             check(kind == "image" or len(self.column) <= 1, single)
+        elif kind == "text":
+            self._check_text(where)
         elif kind == "scores":
             check(self.folder is not None, f"{where}: name the folder of the .sscore files with folder.")
             check(len(self.column) <= 1, f"{where}: column must name a single column.")
@@ -312,7 +345,7 @@ class Source:
             check(self.file is not None, f"{where}: name its file with file.")
         if kind in ("mask", "boxes"):
             check(bool(self.of), f"{where}: name the image that it belongs to with of.")
-        if kind in COLUMNS or kind == "text":
+        if kind in COLUMNS:
             check(bool(self.column), f"{where}: name its column with column.")
             several = kind in ("multi-label", "numbers") and not self.between
             check(several or len(self.column) == 1, f"{where}: column must name a single column.")
@@ -330,6 +363,34 @@ class Source:
             check_falff(self.tr, self.band, where)
         if kind in ("vector", "burdens"):
             self._check_matrix(where)
+
+    def _check_files(self, where: str) -> None:
+        """Raise `UserError` unless either a pattern names the files of a folder, or the column of a table does."""
+        both = f"{where}: set either files, with {KEY} in it, or column, with the table as file."
+        check(bool(self.files) != bool(self.column), both)
+        check(not self.files or self.files.count(KEY) == 1, f"{where}: files must contain {KEY} exactly once.")
+        check(not self.files or self.file is None, both)
+        inside = not self.files.startswith("/") and ".." not in self.files.split("/")
+        check(inside, f"{where}: files must be relative to the folder and stay in it, not {self.files!r}.")
+
+    def _check_text(self, where: str) -> None:
+        """Raise `UserError` unless a text has one source, and a vocabulary either a file or the means to be fitted."""
+        check(self.folder is not None or self.file is not None, f"{where}: name its file with file, or its folder.")
+        check(self.folder is not None or not self.files, f"{where}: name the folder of the files with folder.")
+        if self.folder is not None:
+            self._check_files(where)
+        else:
+            check(bool(self.column), f"{where}: name its column with column.")
+        check(self.files != "" or self.file is not None, f"{where}: name the table of the column with file.")
+        check(len(self.column) <= 1, f"{where}: column must name a single column.")
+        for remark in self.drop:
+            check(remark in REMARKS, f"{where}: drop: {shown(remark)} is not one of {', '.join(REMARKS)}.")
+        for heading in self.sections:
+            check(":" not in heading and heading.strip() != "", f"{where}: sections: {shown(heading)} is no heading.")
+        given = f"{where}: tokenizer: {called(self.vocabulary) if self.vocabulary else ''} is the vocabulary"
+        check(self.vocabulary is None or self.tokenizer == "byte_pairs", f"{given}; leave tokenizer out.")
+        has_case = self.vocabulary is None or self.vocabulary.suffix.lower() != ".json"
+        check(has_case or self.lowercase is None, f"{where}: lowercase: a tokenizer.json says so itself; leave it out.")
 
     def _check_genotypes(self, where: str) -> None:
         """Raise `UserError` if no file is named, or one that is not on this machine."""
@@ -389,12 +450,14 @@ def _value(name: str, raw: Any, where: str) -> Any:
         return Declaration.from_json(raw, where)
     if name == "classes":
         return _classes(raw, where)
+    if name == "sections" and isinstance(raw, bool):
+        return FINDINGS if raw else ()
     if name in _TEXTS:
         texts = [raw] if isinstance(raw, str) else raw
         texts = typed(tuple[_Text, ...], texts, where)
         check(len(set(texts)) == len(texts), f"{where}: {listed(texts)} contains a text twice.")
         return texts
-    if name in ("required", "antialias", "equalise", "empty"):
+    if name in ("required", "antialias", "equalise", "empty", "lowercase", "show_text"):
         return typed(bool, raw, where)
     if name == "size":
         lengths = typed(tuple[int, ...], [raw] if isinstance(raw, int) else raw, where)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mmcl_jax.data.kinds.text import sentences
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.page.html import Html, element
@@ -17,7 +18,6 @@ from mmcl_jax.prepare.card.glance import grey_or_colour
 _SIDE = 112  # pixels of the longer side of a picture
 _SLICES = 160  # and of the three slices of a volume
 _PLAIN = 64  # images of at most this side are drawn as squares: smoothing would hide how few pixels they have
-_SPACE = "\u2581"
 _TEXT = 140  # characters of a text
 
 
@@ -38,7 +38,8 @@ class StoreRows:
         ordered = [*(name for name in prefer if name in inputs), *inputs]
         self._image = next((name for name in ordered if entries[name].kind in ("image", "volume")), None)
         self._table = next((name for name in ordered if entries[name].kind == "table"), None)
-        self._text = next((name for name in ordered if entries[name].kind == "text"), None)
+        # Texts may be reports on people: they are shown only if whoever made the store asked for it.
+        self._text = next((name for name in ordered if entries[name].kind == "text" and entries[name].show_text), None)
         self._labels = store.schema.first("table", "target")
         names = [name for name in (self._image, self._table, self._text, self._labels) if name]
         self._rows = store.read(split, names, fold=fold)
@@ -71,16 +72,12 @@ class StoreRows:
         return [(column.name, written(column, value)) for column, value in zip(columns[:most], values, strict=False)]
 
     def words(self, row: int) -> str:
-        """Return the beginning of a row's text; "" without."""
+        """Return the beginning of a row's text; "" without, and for a text that pages may not show."""
         if self._text is None:
             return ""
         if self._vocabulary is None:
             self._vocabulary = self._store.names(self._text)
-        tokens = [int(token) for token in np.asarray(self._rows[self._text][row])[:, 0] if token >= 0]
-        pieces = [self._vocabulary[token] for token in tokens if token < len(self._vocabulary)]
-        spaced = any(piece.startswith(_SPACE) for piece in pieces)  # as SentencePiece writes the beginning of a word
-        text = "".join(pieces).replace(_SPACE, " ") if spaced else " ".join(pieces).replace(" ##", "")
-        return clipped(text.strip(), _TEXT)
+        return clipped(" ".join(sentences(np.asarray(self._rows[self._text][row]), self._vocabulary)), _TEXT)
 
     def picture(self, row: int, alternative: str) -> Html | None:
         """Return the image of a row, the first of several, or three slices of its volume; None without."""

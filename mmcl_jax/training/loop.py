@@ -168,10 +168,11 @@ def pretrain(
         batches, mesh, inputs = experiment.batches, experiment.mesh, experiment.fitted_inputs
         unchanged = Unchanged(store.directory)
         assert inputs is not None
+        texts = {name: store.names(spec.of) for name, spec in inputs.specs.items() if spec.kind == "text"}
         shapes, step_function = experiment.shapes(), make_step(experiment)
         weights, traced = InitialWeights(), None
         if not begun:  # before the run is written
-            weights = initial_weights(config, experiment.graphdef, shapes[0].weights())
+            weights = initial_weights(config, experiment.graphdef, shapes[0].weights(), texts)
             check_within(profile, batches.steps)
             traced = check_step(step_function, *shapes)
         run = Run.begin(workdir, config, store, inputs, lengthen=True, weights=weights.records)
@@ -191,7 +192,7 @@ def pretrain(
             data.set_state(start.data)
         else:
             if begun:
-                weights = initial_weights(config, experiment.graphdef, shapes[0].weights())
+                weights = initial_weights(config, experiment.graphdef, shapes[0].weights(), texts)
             for line in weights.lines:
                 log(line)
             loaded = put_whole(weights.arrays, replicated(mesh))

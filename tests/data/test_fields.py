@@ -46,7 +46,9 @@ REQUEST = {
                "intensity": "full", "required": True, "aspect": "pad", "max_pixels": 100},
         "t": {"kind": "table", "file": "t.csv", "key": "k", "separator": ";", "schema": {"columns": {}}},
         "v": {"kind": "vector", "file": "v.npy", "keys": "k.txt", "names": "n.txt", "dtype": "int8"},
-        "r": {"kind": "text", "file": "r.csv", "column": "c", "vocabulary_size": 10, "length": 5},
+        "r": {"kind": "text", "file": "r.csv", "column": "c", "vocabulary_size": 10, "length": 5, "sections": ["A"],
+              "newlines": "join", "min_words": 3, "drop": ["priors"], "tokenizer": "word_pieces", "lowercase": True,
+              "show_text": True},
     },
     "targets": {
         "m": {"kind": "mask", "of": "i2", "folder": "f", "files": "{key}.png", "classes": {"a": 0, "b": 1}},

@@ -126,6 +126,35 @@ def test_projections(torch: Any, model: Any, ours: Model, every_run: Run, rows: 
         np.testing.assert_allclose(theirs.numpy(), expected, **TOLERANCE, err_msg=key)
 
 
+def test_sentences_of_a_bert(torch: Any, model: Any, ours: Model) -> None:
+    """With special tokens, an absent sentence, a sentence beyond the slots, and texts without any token."""
+    view = np.full((4, 5, 2), -1, np.int32)
+    view[0] = [[1, -1], [2, 0], [3, 0], [2, 2], [1, -1]]
+    view[1, :4] = [[1, -1], [3, 1], [2, 7], [1, -1]]
+    view[2, :2] = [[1, -1], [1, -1]]
+    with torch.no_grad():
+        theirs = model.encoders["sentences"](torch.tensor(view))
+    expected = ours.encoders["sentences"](view, train=False)
+    assert theirs.mask.tolist() == expected.mask.tolist()
+    np.testing.assert_allclose(theirs.pooled.numpy(), expected.pooled, **TOLERANCE)
+    np.testing.assert_allclose(theirs.local.numpy(), expected.local, **TOLERANCE)
+    assert not expected.pooled[2:].any()
+
+
+def test_a_bert_is_a_model_of_transformers(torch: Any, every_release: Path, model: Any, rows: dict) -> None:
+    transformers = pytest.importorskip("transformers")
+    folder = every_release / "sentences.huggingface"
+    theirs, info = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False, output_loading_info=True)
+    assert not any(info.values())
+    view = torch.tensor(rows["sentences"])
+    mask = view[..., 0] >= 0
+    with torch.no_grad():
+        states = theirs.eval()(input_ids=view[..., 0].clamp(min=0).long(), attention_mask=mask.long())
+        ours = model({"sentences": view})["sentences"]
+    greatest = states.last_hidden_state.masked_fill(~mask[..., None], -torch.inf).amax(1)
+    np.testing.assert_allclose(greatest[mask.any(1)].numpy(), ours[mask.any(1)].numpy(), **TOLERANCE)
+
+
 def test_every_tensor_is_the_runs_to_the_bit(torch: Any, every_release: Path, ours: Model) -> None:
     """Read by safetensors and by PyTorch; some kernels are square, where a permutation changes no shape."""
     from safetensors.torch import load_file as load_torch

@@ -77,6 +77,7 @@ def everything(store: Store) -> ConfigDict:
     config.inputs.patches = input(of="image")
     config.inputs.square, config.inputs.cube = input(of="image"), input(of="scan")
     config.inputs.words, config.inputs.zones = input(of="report"), input(of="right")
+    config.inputs.sentences = input(of="report")
     config.inputs.table.missing = "token"
     config.inputs.snps.missing, config.inputs.snps.scale = "mode", "none"
     config.inputs.columns = input(of="table", missing="indicator")
@@ -96,6 +97,7 @@ def everything(store: Store) -> ConfigDict:
         "report": view("tokens", modality="report"),
         "words": view("tokens", modality="words"),
         "zones": view("resized", modality="zones"),
+        "sentences": view("tokens", modality="sentences"),
         "mixed": view("fused", modality="mixed", of=("image.local", "table")),
         "mixed_rows": view("fused", modality="mixed", of=("image.local", "table_rows")),
         "table_rows": view("rows"),
@@ -120,6 +122,7 @@ def everything(store: Store) -> ConfigDict:
         "report": encoder("text_embedding", features=6),
         "words": encoder("text_embedding", features=6, pooling="attention", pooling_heads=2, pooling_mean="length"),
         "zones": encoder("cnn", channels=(4, 8), pooling="attention", pooling_heads=4),
+        "sentences": encoder("bert", layers=2, width=8, heads=2, positions=10, frozen_layers=None, sentences=3),
         "mixed": encoder("concat_mlp", hidden=8, features=8),
         "attended": encoder("cross_attention", width=8, heads=2, blocks=2, form="symmetric"),
         "looked": encoder("cross_attention", width=16, heads=2, blocks=1, pool="first"),

@@ -23,7 +23,7 @@ LAUNCHER = Path(__file__).parents[2] / "launch" / "local.py"
 STEPS = 18
 
 
-def launch(config: Path, workdir: Path, *options: str, processes: int = 4) -> subprocess.Popen[str]:
+def launch(config: Path, workdir: Path, *options: str, processes: int = 2) -> subprocess.Popen[str]:
     mmcl = [sys.executable, "-P", "-m", "mmcl_jax.cli.main", "pretrain"]
     number, devices = str(processes), str(8 // processes)
     command = [sys.executable, str(LAUNCHER), "--processes", number, "--devices", devices, *options, "--", *mmcl]
@@ -51,7 +51,7 @@ def wait_for(process: subprocess.Popen[str], workdir: Path, step: int) -> None:
     assert len(read_metrics(workdir)) < STEPS, "the run was over before it could be disturbed"
 
 
-def test_four_processes_train_as_one_and_survive_the_death_of_any(tiny_config, tmp_path: Path) -> None:
+def test_two_processes_train_as_one_and_survive_the_death_of_one(tiny_config, tmp_path: Path) -> None:
     config = tiny_config("digits_mmcl", "checkpoint_every=3", "mesh.model=2", "mesh.shard_above=64")
     path = written(config, tmp_path)
     whole = launch(path, tmp_path / "whole")
@@ -66,16 +66,15 @@ def test_four_processes_train_as_one_and_survive_the_death_of_any(tiny_config, t
 
     killed = launch(path, tmp_path / "killed", "--restarts", "1")
     wait_for(killed, tmp_path / "killed", 5)
-    third = next(
-        child for child in psutil.Process(killed.pid).children() if child.environ().get("JAX_PROCESS_ID") == "2"
+    second = next(
+        child for child in psutil.Process(killed.pid).children() if child.environ().get("JAX_PROCESS_ID") == "1"
     )
-    third.send_signal(signal.SIGKILL)
+    second.send_signal(signal.SIGKILL)
     wait_for(killed, tmp_path / "killed", 11)
     killed.send_signal(signal.SIGTERM)
     output, _ = killed.communicate(timeout=300)
     assert "a process ended with -9; starting all again" in output
-    for other in "013":
-        assert f"[{other}] mmcl pretrain: process 2 on {socket.gethostname()} is gone" in output
+    assert f"[0] mmcl pretrain: process 1 on {socket.gethostname()} is gone" in output
     assert killed.returncode == os.EX_TEMPFAIL, output
     assert "the same command continues" in output
 

@@ -26,6 +26,7 @@ ROWS = np.stack([RNG.normal(size=B), RNG.integers(0, 3, B), RNG.normal(size=B)],
 SEEN = np.where(RNG.random((B, 3)) < 0.5, ROWS[::-1], ROWS)
 LABELS = np.array([0, 1, 2, -1, 0, 1, -1, 2], np.int64)
 PRESENT = np.array([1, 0, 1, 1, 0, 1, 1, 1], bool)
+TEXTS = np.arange(B * 4, dtype=np.int32).reshape(B, 2, 2) // 8
 LOGITS = RNG.normal(size=(B, 3, 2)).astype(np.float32)
 IMAGES = RNG.random((B, 32, 32, 1)).astype(np.float32)
 PAIRS = {"logits": LOGITS[:, 1:], "present": np.ones((B, 2), bool)}
@@ -35,6 +36,7 @@ SUMS = {"numbers": X[:, 0] ** 2, "numbers_entries": np.ones(B, np.float32), "cou
 # Name of a call: (options, arrays, what else is given), as somebody would write it in a notebook.
 CALLS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
     "clip": ({"temperature": 0.5}, (X, Y), {}),
+    "clip, text": ({"text": "ignore", "within": 4}, (X, Y), {"inputs": (None, TEXTS)}),
     "clip, eliminate": ({"labels": "eliminate"}, (X, Y), {"labels": LABELS}),
     "nt_xent": ({}, (X, Y), {}),
     "nt_xent, attract": ({"labels": "attract"}, (X, Y), {"labels": LABELS}),
@@ -49,6 +51,7 @@ CALLS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
     "supervised, logits": ({"classes": 3}, (), {"labels": LABELS, "each": X[:, :3]}),
     "vime": ({"widths": (1, 3, 1)}, (X,), {"views": SEEN, "inputs": ROWS}),
     "local_alignment": ({}, tuple(LOCAL), {}),
+    "pixpro": ({"between": ("image_1", "image_2")}, (X, Y), {"teacher": (P, Q)}),
     "reconstruction": ({"decoder": DECODERS.spec("dcgan", width=1)}, (X,), {"views": IMAGES}),
     "infomax": ({}, (X, LOCAL[0]), {}),
     "infomax, jsd": ({"estimator": "jsd", "critic": "dot"}, (X, LOCAL[0]), {}),

@@ -240,7 +240,6 @@ def written(table: pl.DataFrame, folder: Path) -> list[Path]:
     return [*paths, folder / "enum.parquet"]
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("seed", range(8))
 def test_the_same_table_is_the_same_in_every_type_of_file(seed: int, tmp_path: Path) -> None:
     """Schema, values, labels, splits, keys, groups and bad rows; and later rows of any type by the first's reading."""

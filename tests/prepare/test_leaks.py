@@ -19,7 +19,6 @@ def told(labels: np.ndarray, *columns: np.ndarray) -> set[int]:
     return set(leaky_columns(np.column_stack(columns).astype(float), labels, train=np.arange(len(labels))))
 
 
-@pytest.mark.core
 def test_columns_that_say_the_label() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 5, 600)
@@ -86,7 +85,6 @@ def copied(labels: np.ndarray, noise: float, seed: int) -> np.ndarray:
     return copy
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("balance", LABELS)
 @pytest.mark.parametrize("noise", [0, 0.01, 0.025])
 def test_near_copies_of_a_label(balance: str, noise: float) -> None:
@@ -105,7 +103,6 @@ def test_near_copies_of_a_label(balance: str, noise: float) -> None:
         assert told(labels, *columns) == set(range(len(columns))), (rows, seed)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("balance", LABELS)
 def test_honest_columns_are_no_copies(balance: str) -> None:
     for rows, seed in ((300, 1), (600, 2), (1000, 3), (4000, 4)):
@@ -202,7 +199,6 @@ def recompressed(picture: np.ndarray, quality: int) -> np.ndarray:
     return np.asarray(Image.open(buffer))
 
 
-@pytest.mark.core
 def test_copies_in_other_splits_are_found_and_similar_pictures_are_not() -> None:
     originals = [scene(seed) for seed in range(40)]
     copies = [scene(seed) for seed in range(100, 140)]
@@ -249,7 +245,6 @@ def test_near_twins_of_nothing() -> None:
     ]
 
 
-@pytest.mark.core
 def test_forest() -> None:
     rng = np.random.default_rng(0)
     table = rng.normal(size=(300, 4))

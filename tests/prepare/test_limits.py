@@ -135,7 +135,7 @@ def test_hostile_shapes_of_matrices_are_refused(tmp_path: Path) -> None:
 
 def test_a_long_text_is_refused_or_cut() -> None:
     pytest.importorskip("tokenizers")
-    texts, train = ["one two three four", "five"], np.arange(2)
+    texts, train = [["one two three four"], ["five"]], np.arange(2)
 
     def tokens(length: int | None = None, **limits: int) -> np.ndarray:
         source = Source(kind="text", length=length)
@@ -153,7 +153,7 @@ def test_a_long_text_is_refused_or_cut() -> None:
 def test_a_text_of_many_words_is_refused_before_it_is_cut_into_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tokenizers")
     monkeypatch.setattr(importlib, "import_module", lambda name: pytest.fail(f"minutes of work by {name}"))
-    texts = ["one", "no acute finding. " * 1_000_000]
+    texts = [["one"], ["no acute finding. " * 1_000_000]]
     with pytest.raises(UserError, match="the text of 'k2' has more than 20,000 tokens; the limit is 20,000; allow"):
         tokenise(texts, np.arange(2), Source(kind="text"), "report", keys=["k1", "k2"])
 
@@ -161,7 +161,7 @@ def test_a_text_of_many_words_is_refused_before_it_is_cut_into_tokens(monkeypatc
 def test_a_word_without_an_end_does_not_hold_up_the_vocabulary() -> None:
     """A word of 0.3 MB held it up for minutes."""
     pytest.importorskip("tokenizers")
-    texts, began = ["one two three four", "x" * 300_000], time.monotonic()
+    texts, began = [["one two three four"], ["x" * 300_000]], time.monotonic()
     made = tokenise(texts, np.arange(2), Source(kind="text", length=5), "report")
     assert made.values.shape == (2, 5, 2)
     assert time.monotonic() - began < 30

@@ -20,7 +20,6 @@ from mmcl_jax.prepare.leaks import near_duplicates, near_groups
 from mmcl_jax.prepare.make import prepare, preview
 from mmcl_jax.prepare.request import Request
 
-pytestmark = pytest.mark.core
 SCENES, COPIES = 60, 4  # every scene has this many images that differ by a grey level here and there
 
 

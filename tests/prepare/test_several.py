@@ -264,6 +264,7 @@ def test_the_card_shows_every_entry_and_escapes_texts(cohort: tuple[Path, dict])
     folder, raw = cohort
     texts = pl.read_csv(folder / "reports.csv")
     texts.with_columns(findings=pl.lit("<script>alert(1)</script> heart.")).write_csv(folder / "reports.csv")
+    raw["entries"]["report"]["show_text"] = True
     store = prepare(Request.from_json(raw), folder / "store")
     page = (store.directory / "card.html").read_text()
     for name in store.schema.entries:

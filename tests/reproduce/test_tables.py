@@ -13,8 +13,6 @@ from mmcl_jax.evaluation.sources.source import BASELINES
 from mmcl_jax.reproduce.configure import configure
 from mmcl_jax.reproduce.tables import TABLES, VARIANTS
 
-pytestmark = pytest.mark.core
-
 ROWS = {(row.config, row.overrides): row for table in TABLES.values() for row in table.rows if row.config}
 
 

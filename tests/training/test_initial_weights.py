@@ -110,6 +110,8 @@ def test_position_embeddings_of_another_grid(digits_store: Store, tmp_path: Path
         (["weights=w.safetensors", "weights_positions=bicubic"], "weights_positions: only Vision Transformers have"),
         (["weights_map=map.json"], r"weights_map: there are no weights to read; set config\.encoders\.image\.weights"),
         (["weights=w.safetensors", "weights_pixels=imagenet"], r"weights_pixels: 'imagenet' is for ResNets"),
+        (["weights=w.safetensors", "weights_channels=sum"], r"weights_channels: 'sum' is for ResNets and Vision"),
+        (["weights_channels=sum"], r"weights_channels: there are no weights to read"),
         (["weights=w.safetensors", "weights_pixels=rgb"], r"image\.weights_pixels: 'rgb' is not of type"),
     ],
 )  # fmt: skip

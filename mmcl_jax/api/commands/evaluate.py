@@ -156,7 +156,7 @@ def evaluate(
     if not isinstance(store, Store):
         store = Store.open(path_of(store, "--store")) if store is not None else runs[0].store()
     budgets = [Budget(per_class=n) for n in several(per_class)]
-    check(not first or several(fraction), "--first: name the shares of rows too, such as --fraction 0.1,0.01.")
+    check(not first or bool(several(fraction)), "--first: name the shares of rows too, such as --fraction 0.1,0.01.")
     budgets += [
         Budget(fraction=f, first=first) for f in several(fraction) or (() if budgets or several(subset) else (1.0,))
     ]

@@ -125,10 +125,10 @@ class Chest(Preset):
         config.views = base.augment_twice()
         config.encoders = {"image": base.image_encoder()}
         config.projectors = {key: head.copy_and_resolve_references() for key in ("image", f"image{pixel}")}
-        config.predictors = {"image": head, f"image{pixel}": projector("pixel_propagation", layers=1, gamma=2.0)}
+        config.predictors = {"image": head}
         config.objective = (
-            term("pixpro", between=(f"image_1{pixel}", f"image_2{pixel}"), threshold=0.7, weight=1.0),
-            # Half of the term's sum over both directions of 2 - 2 cos, so that it is 1 - cos as in the pixel term.
+            term("pixpro", between=(f"image_1{pixel}", f"image_2{pixel}"), gamma=2.0, threshold=0.7, weight=1.0),
+            # BYOL's term is 2 - 2 cos of each direction, and the pixel term - cos of each: half of it has equal weight.
             term("byol", between=("image_1", "image_2"), weight=0.5),
         )
         config.target.decay = 0.99

@@ -1,6 +1,7 @@
 """Texts: tokens of the store's vocabulary, each with the index of its sentence."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,9 @@ UNKNOWN, FIRST, LAST = "[UNK]", "[CLS]", "[SEP]"
 SPECIAL = ("[PAD]", UNKNOWN, FIRST, LAST, "[MASK]")  # in the order of BERT's vocabularies
 _BEGINS = "\u2581"  # what begins a word, in SentencePiece's way to write pieces
 _CONTINUES = "##"  # what continues a word, in BERT's
+# Blanks that BERT's tokenizer puts around punctuation: before a comma, behind a bracket, within numbers and words.
+_BEFORE, _AFTER = re.compile(r" ([.,;:!?%)\]])"), re.compile(r"([(\[]) ")
+_WITHIN = re.compile(r"(?<=\w) ?([-/'’]|(?<=\d)[.:](?= \d)) (?=\w)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +56,16 @@ def sentences(tokens: np.ndarray, vocabulary: Sequence[str]) -> list[str]:
     for token, sentence in np.asarray(tokens):
         if token >= 0 and sentence >= 0:
             found.setdefault(int(sentence), []).append(vocabulary[token])
-    texts = ("".join(pieces) if spaced else " ".join(pieces).replace(f" {_CONTINUES}", "") for pieces in found.values())
-    return [text.replace(_BEGINS, " ").strip() for text in texts]
+    return [_written(pieces, spaced=spaced) for pieces in found.values()]
+
+
+def _written(pieces: Sequence[str], *, spaced: bool) -> str:
+    """Return the words of pieces, with the blanks that a writer would put."""
+    if spaced:
+        return "".join(pieces).replace(_BEGINS, " ").strip()
+    text = " ".join(pieces).replace(f" {_CONTINUES}", "").replace("_ _ _", "___")
+    text = _BEFORE.sub(r"\1", _AFTER.sub(r"\1", text))
+    return _WITHIN.sub(r"\1", text)
 
 
 class TextKind(Kind):

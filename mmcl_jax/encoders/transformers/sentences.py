@@ -21,4 +21,4 @@ def greatest(vectors: Float[Array, "B T D"], within: Bool[Array, "B M T"]) -> Fl
     least = jnp.array(-jnp.inf, vectors.dtype)
     seen = jnp.where(within[:, :, :, None], jax.lax.stop_gradient(vectors)[:, None], least)
     index = seen.argmax(axis=2)
-    return zero_absent(jnp.take_along_axis(vectors, index, axis=1), within.any(axis=2))
+    return zero_absent(jnp.take_along_axis(vectors, index, axis=1, mode="clip"), within.any(axis=2))

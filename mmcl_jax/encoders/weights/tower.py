@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from mmcl_jax.border import read_json
-from mmcl_jax.encoders.resnet import IMAGENET
 from mmcl_jax.encoders.torch_names import (
     TORCHVISION_ONLY,
     Arrays,
@@ -21,6 +20,8 @@ from mmcl_jax.encoders.torch_names import (
     torch_name,
     torchvision_name,
 )
+from mmcl_jax.encoders.weights.bert import BERT_ONLY, bert_name, check_sizes, present_names
+from mmcl_jax.encoders.weights.pixels import Channels, Pixels, for_colours, for_unit_pixels, summed
 from mmcl_jax.encoders.weights.read import read_state_dict
 from mmcl_jax.encoders.weights.vit import (
     CLASSIFIERS,
@@ -34,15 +35,19 @@ from mmcl_jax.errors import check
 from mmcl_jax.files import sha256
 from mmcl_jax.text import first_few
 
-# By the names of the option `weights_pixels`. Torchvision's weights expect ImageNet's, and most of timm's Vision
-# Transformers expect "inception".
-_PIXELS = {"imagenet": IMAGENET, "inception": ((0.5,) * 3, (0.5,) * 3)}
-Pixels = Literal["unit", "imagenet", "inception"]
-Family = Literal["resnet", "vit", "other"]
+Family = Literal["resnet", "vit", "bert", "other"]
 _LIBRARIES: dict[Family, tuple[Namer, ...]] = {
     "resnet": (torchvision_name,),
     "vit": (torchvision_vit_name, timm_vit_name),
+    "bert": (bert_name,),
     "other": (),
+}
+# Tensors of the libraries that an encoder does not have; the first pattern are those that the record names.
+_IGNORED: dict[Family, tuple[str, ...]] = {
+    "resnet": TORCHVISION_ONLY,
+    "vit": CLASSIFIERS,
+    "bert": BERT_ONLY,
+    "other": TORCHVISION_ONLY,
 }
 
 
@@ -65,10 +70,12 @@ class TowerWeights:
         left_out = self.record["left_out"]
         out = f"; left out: {first_few(left_out)}" if left_out else ""
         pixels = {"unit": "in [0, 1]", "imagenet": "normalised as ImageNet", "inception": "in [-1, 1]"}
+        given = f", for pixels {pixels[self.record['pixels']]}" if "pixels" in self.record else ""
         moved = ", position embeddings resampled" if self.record.get("resampled") else ""
+        one = ", the first layer summed over its channels" if self.record.get("summed") else ""
         return (
             f"{key}: {self.record['tensors']} tensors of {self.record['file']} (SHA-256 {self.record['sha256'][:12]})"
-            f", for pixels {pixels[self.record['pixels']]}{moved}{out}"
+            f"{given}{moved}{one}{out}"
         )
 
 
@@ -113,20 +120,22 @@ def read_tower(
     pixels: Pixels = "unit",
     taken: Pixels = "unit",
     positions: Literal["same", "bicubic"] = "same",
+    channels: Channels = "same",
 ) -> TowerWeights:
     """Return the weights of an encoder from a file.
 
     The names are ours (as in an Orbax or safetensors export), PyTorch's for our modules, torchvision's and timm's for a
-    ResNet or a Vision Transformer, or those of a `NameMap`; whichever fits best. A prefix that they share, such as
-    "module." or "backbone.", is found; tensors without the prefix, and a classifier (`fc`, `head`, `heads`), are left
-    out, and the record names them. Weights do not tell the number of attention heads, which the user must know.
+    ResNet or a Vision Transformer, Hugging Face's for a BERT, or those of a `NameMap`; whichever fits best. A prefix
+    that they share, such as "module." or "bert.", is found; tensors without the prefix, and a classifier (`fc`, `head`,
+    `heads`, `pooler`, `cls`), are left out, and the record names them. Weights do not tell the number of attention
+    heads, which the user must know.
 
     Args:
       path: the file, see `read.read_state_dict`.
       params: nested dicts of the encoder's parameters, or their shapes.
       statistics: nested dicts of its running statistics, or their shapes.
       key: the config key that names the file, for messages.
-      family: of the encoder in torchvision and timm.
+      family: of the encoder in torchvision, timm and Hugging Face's transformers.
       grid: of the patches of a Vision Transformer.
       names: of the file.
       pixels: the weights expect: "unit" in [0, 1], as our views are, "imagenet" normalised by ImageNet's mean and
@@ -135,6 +144,7 @@ def read_tower(
         padding is black in place of the mean.
       taken: the pixels that the encoder computes on, after a normalisation of its own.
       positions: whether the position embeddings of another grid are refused, or resampled.
+      channels: "sum" takes weights for colours into an encoder of grey images, as if these had three equal channels.
 
     Raises:
       UserError: the file cannot be read, or its tensors do not fit the encoder: one sentence lists the names.
@@ -150,11 +160,13 @@ def read_tower(
     )
     state, names = read_state_dict(path).tensors, names or NameMap()
     original = list(state)
-    if family == "vit" and not names.names:
-        state = divided(state)
+    if not names.names:
+        state = divided(state) if family == "vit" else present_names(state) if family == "bert" else state
     source = f"{key}: {path}"
+    if channels == "sum":
+        params = for_colours(params, key=key)
     naming = _naming(state, params, statistics, family=family, names=names, source=source, key=f"{key}_map")
-    prefix, ignored = naming.prefix, CLASSIFIERS if family == "vit" else TORCHVISION_ONLY
+    prefix, ignored = naming.prefix, _IGNORED[family]
     theirs = {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
     inside = {names.names.get(name, name): array for name, array in theirs.items()}
     for name, array in inside.items():
@@ -167,11 +179,17 @@ def read_tower(
         inside, resampled = _on_patches(
             inside, naming, params, grid=grid, interpolate=positions == "bicubic", source=source, key=key
         )
+    if family == "bert":
+        check_sizes(
+            inside, params, name=naming.name, layout=naming.layout, source=source, key=key.removesuffix(".weights")
+        )
     loaded = from_torch(
         inside, params, statistics, name=naming.name, layout=naming.layout, ignored=ignored, source=source
     )
     if pixels != taken:
-        loaded = _for_unit_pixels(*loaded, pixels=pixels, key=key)
+        loaded = for_unit_pixels(*loaded, pixels=pixels, key=key)
+    if channels == "sum":
+        loaded = summed(loaded[0]), loaded[1]
     return TowerWeights(
         *loaded,
         {
@@ -179,8 +197,9 @@ def read_tower(
             "sha256": digest(path),
             "tensors": len(list(leaves_of(params, statistics))),
             "prefix": prefix,
-            "pixels": pixels,
+            **({"pixels": pixels} if family != "bert" else {}),
             **({"resampled": True} if resampled else {}),
+            **({"summed": True} if channels == "sum" else {}),
             "left_out": [name for name in original if not name.startswith(prefix)]
             + [prefix + name for name in inside if re.fullmatch(ignored[0], name)],
         },
@@ -260,7 +279,7 @@ def _check_stem(tensors: Mapping[str, np.ndarray], naming: _Naming, params: Arra
     check(
         channels == ours[2],
         f"{source}: the weights are for images of {channels} channels, and those of the store have {ours[2]}; prepare "
-        f"the store with --channels {channels}.",
+        f"the store with --channels {channels}{_or_sum(channels, ours[2], key)}.",
     )
     check(
         height == ours[0],
@@ -295,6 +314,10 @@ def _on_patches(
     return {**tensors, positions: fitted}, fitted is not tensors[positions]
 
 
+def _or_sum(channels: int, own: int, key: str) -> str:
+    return f", or set {key}.weights_channels to 'sum'" if (channels, own) == (3, 1) else ""
+
+
 def _stem(side: int) -> str:
     return {7: "'imagenet'", 3: "'cifar'"}.get(side, "another network")
 
@@ -314,25 +337,3 @@ def check_floats(name: str, array: np.ndarray, source: str) -> None:
     with np.errstate(over="ignore"):
         finite = np.isfinite(array.astype(np.float32)).all()
     check(bool(finite), f"{source}: the tensor {name!r} holds numbers that are not finite in float32.")
-
-
-def _for_unit_pixels(params: Arrays, statistics: Arrays, *, pixels: Pixels, key: str) -> tuple[Arrays, Arrays]:
-    """Return weights for pixels x in [0, 1] from those for (x - mean) / std.
-
-    The first layer of (x - mean) / std by the kernel W is that of x by W / std, less the sum of W mean / std over the
-    kernel. The bias of the patches takes the sum in; of a ResNet, the running mean of the norm behind the convolution.
-    """
-    mean, std = (np.array(values, np.float32) for values in _PIXELS[pixels])
-    first = "patches" if "patches" in params else "conv"
-    kernel = params.get(first, {}).get("kernel")
-    check(
-        kernel is not None and kernel.shape[2] == len(mean),
-        f"{key}_pixels: {pixels!r} is for ResNets and Vision Transformers on images of 3 channels; use 'unit'.",
-    )
-    scaled = kernel / std[:, None]
-    shift = (scaled * mean[:, None]).sum(axis=(0, 1, 2))
-    layer = {**params[first], "kernel": scaled}
-    if first == "patches":
-        return {**params, first: {**layer, "bias": layer["bias"] - shift}}, statistics
-    norm = {**statistics["norm"], "mean": statistics["norm"]["mean"] + shift}
-    return {**params, first: layer}, {**statistics, "norm": norm}

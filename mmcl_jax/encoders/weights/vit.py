@@ -109,7 +109,8 @@ def check_patches(kernel: np.ndarray, ours: tuple[int, ...], *, layout: str, sou
     check(
         channels == ours[2],
         f"{source}: the weights are for images of {channels} channels, and those of the store have {ours[2]}; prepare "
-        f"the store with --channels {channels}.",
+        f"the store with --channels {channels}"
+        + (f", or set {key}.weights_channels to 'sum'." if (channels, ours[2]) == (3, 1) else "."),
     )
     check(
         (height, width) == ours[:2],

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .bert import Bert
 from .features import Features
 from .fusions import DAFT, ConcatMLP, CrossAttention, Maximum, Product
 from .images import CNN, DCGAN, ResNet
@@ -23,6 +24,7 @@ from .table_transformer import TableTransformer
 from .vit import VisionTransformer
 
 ENCODERS: dict[str, Any] = {
+    "bert": Bert,
     "cnn": lambda spec, epsilon: CNN(spec, epsilon, axes=2),
     "cnn3d": lambda spec, epsilon: CNN(spec, epsilon, axes=3),
     "concat_mlp": ConcatMLP,

@@ -1,83 +1,99 @@
-"""PixPro's pixel term: positions of two views that show the same place of an image predict each other."""
+"""PixPro's pixel-to-propagation consistency (Xie et al., CVPR 2021): positions that show the same place agree."""
 
-import math
+import itertools
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
 
 from mmcl_jax.arrays import ArrayError
+from mmcl_jax.encoders import Features
+from mmcl_jax.encoders.layers import linear
 from mmcl_jax.objectives.base import TERMS, Term, check_weights
-from mmcl_jax.objectives.stages import Each, Loss, Whole, masked_mean
+from mmcl_jax.objectives.stages import Each, Layer, LayerInput, Loss, Whole
 from mmcl_jax.objectives.unit import unit
 from mmcl_jax.views import Viewed
 
 
 @TERMS.register("pixpro")
 def pixpro(
-    *, between: tuple[str, str] = ("image_1.local", "image_2.local"), threshold: float = 0.7, weight: float = 1.0
+    *,
+    between: tuple[str, str] = ("image_1.local", "image_2.local"),
+    gamma: float = 2.0,
+    threshold: float = 0.7,
+    weight: float = 1.0,
 ) -> Term:
-    r"""Return the pixel term of PixPro (Xie et al., CVPR 2021), equations 2 and 5, in both directions.
+    r"""Return PixPro's loss: $-\cos(y_i, x'_j) - \cos(y_j, x'_i)$, a mean over the pairs of near positions i, j.
 
-    Two positions of the maps of two views are positives if the distance of their centres in the stored image, divided
-    by the diagonal of a position's square there (the larger of the two views'), is at most the threshold. The loss is
-    $\sum (1 - \cos(y_i, z'_j))$, averaged over the positive pairs of an image, then over the images with such a pair:
-    $y$ are the predictions, and $z'$ the target network's embeddings of the other view. So the term needs views that
-    say what their pixels show (`geometry`), a predictor, `pixel_propagation`, and a target network (`config.target`).
+    x are local embeddings of one view, x' those of the other view by the target network, an EMA of encoder and
+    projector (`config.target`), and $y_i = \sum_j \max(\cos(x_i, x_j), 0)^\gamma g(x_j)$ are the propagated ones; g is
+    one linear layer, shared by all positions and both views (Xie et al., CVPR 2021, equations 1, 3 and 4; in LoVT's
+    baseline PixelPro, too). Two positions of the two views are a pair if their distance in the stored image is below
+    the threshold. Its unit is the diagonal of one cell of the map, of the view whose cells are larger.
 
-    Texts of pooled features are maps of one position: LoVT's released baseline, whose pixel layer is the pooled
-    feature, so that its pixel term is one more instance term.
+    The loss of an image is the mean over its pairs, 0 without any, and the loss of the batch the mean over its images.
+    Both views must show the same stored image, so a row of several images needs views that draw alike. Metrics:
+    `agreement`, the mean cosine; `overlapping`, the share of the images that have pairs.
 
-    Metrics: `overlap`, the share of images with a positive pair, and `agreement`, the mean cosine of positive pairs.
+    Between pooled features, such as `("image_1", "image_2")`, the map has one position, which is always a pair. This is
+    the setting of LoVT's released baseline, whose pixel layer is the average pool: nothing is local then.
 
     Args:
-      between: the two features.
-      threshold: the largest distance; 0.7 in the paper.
+      between: the local features of two views of an image or a volume, behind projectors.
+      gamma: exponent of the similarity in the propagation.
+      threshold: distance from which on two positions are no pair, in diagonals of a cell.
       weight: factor of this term in the objective.
 
     Raises:
-      ValueError: the weight is negative, or the threshold not positive.
-      ArrayError: (a `UserError`, when the term is called) a view does not say what its pixels show, or local features
-        are not those of a map.
+      ValueError: a number is out of range, or local features are to be compared with pooled ones.
+      ArrayError: (a `UserError`, when the term is called) a view has no geometry, or local features are on no map.
 
     Example:
-      >>> from mmcl_jax.encoders import Features
+      >>> import jax
       >>> from mmcl_jax.views import resized
-      >>> view = resized()(jnp.zeros((2, 8, 8, 1), jnp.uint8), train=False)  # the whole image
-      >>> features = Features(pooled=jnp.zeros((2, 3)), local=jnp.zeros((2, 4, 3)), grid=(2, 2))
-      >>> y, z = jnp.ones((2, 4, 3)), jnp.ones((2, 4, 3))
-      >>> loss = pixpro()(features, features, predictions=(y, y), teacher=(z, z), views=(view, view))
-      >>> round(float(loss), 4)
-      0.0
+      >>> first, second = resized()(jnp.zeros((1, 8, 8, 1), jnp.uint8)), resized()(jnp.zeros((1, 8, 8, 1), jnp.uint8))
+      >>> x = jax.random.normal(jax.random.key(0), (1, 4, 16))
+      >>> features = Features(pooled=x.mean(axis=1), local=x, grid=(2, 2))
+      >>> term = pixpro()
+      >>> layers = term.init(nnx.Rngs(0), features, features)
+      >>> loss = term(features, features, teacher=(x, x), views=(first, second), layers=layers)
+      >>> bool(-2 <= loss <= 2)
+      True
     """
-    check_weights(weight=weight)
+    check_weights(weight=weight, gamma=gamma)
     if threshold <= 0:
         raise ValueError(f"threshold must be positive, not {threshold}")
+    local, *others = {".local" in text for text in between}
+    if others:
+        raise ValueError(f"pixpro compares local features with local ones, or pooled with pooled, not {between}")
 
     def each(rows: Each) -> dict[str, Float[Array, "B"]]:
-        maps = [_as_map(array) for array in rows.predictions]
-        targets = [_as_map(array) for array in rows.teacher]
-        grids = []
-        for text, features, array in zip(between, rows.features, rows.predictions, strict=True):
-            grid = features.grid if array.ndim == 3 else (1, 1)
-            if grid is None or len(grid) != 2:
-                raise ArrayError(f"pixpro compares {text}, which are not the local features of an image's map.")
-            grids.append(grid)
-        places = [_places(view, grid, text) for view, grid, text in zip(rows.views, grids, between, strict=True)]
-        (centres, diagonal), (others, other_diagonal) = places
-        positive = _distance(centres, others) <= threshold * jnp.maximum(diagonal, other_diagonal)[:, None, None]
-        pairs = positive.sum(axis=(1, 2), dtype=jnp.float32)
-        cosines = _cosines(maps[0], targets[1]), _cosines(maps[1], targets[0]).swapaxes(1, 2)
-        agreement = sum(jnp.where(positive, one, 0).sum(axis=(1, 2)) for one in cosines) / (2 * jnp.maximum(pairs, 1))
-        return {"agreement": agreement, "pairs": pairs}
+        (x1, x2), (t1, t2) = (
+            tuple(side if side.ndim == 3 else side[:, None] for side in sides)
+            for sides in (rows.embeddings, rows.teacher)
+        )
+        near = jnp.ones((len(x1), 1, 1), bool)
+        if local:
+            places = [_places(*given) for given in zip(between, rows.features, rows.views or (None, None), strict=True)]
+            near = _near(*places, threshold=threshold)
+            for axis, features in enumerate(rows.features):
+                if features.mask is not None:
+                    near = near & jnp.expand_dims(features.mask, 2 - axis)
+        count = near.sum(axis=(1, 2)).astype(jnp.float32)
+        transform = rows.layers["transform"]
+
+        def agreement(x: Float[Array, "B K d"], target: Float[Array, "B M d"], near: Bool[Array, "B K M"]) -> Array:
+            y = propagated(x, transform(x), gamma)
+            cosines = jnp.einsum("bkd,bmd->bkm", _unit(y), _unit(target))
+            return jnp.where(near, cosines, 0).sum(axis=(1, 2)) / jnp.maximum(count, 1)
+
+        both = agreement(x1, t2, near) + agreement(x2, t1, near.swapaxes(1, 2))
+        return {"agreement": both / 2, "overlapping": (count > 0).astype(jnp.float32)}
 
     def loss(batch: Whole) -> Loss:
-        overlap = batch.each["pairs"] > 0
-        with_pair = overlap if batch.present is None else overlap & batch.present
-        agreement = masked_mean(batch.each["agreement"], with_pair)
-        counted = with_pair.sum(dtype=jnp.float32)
-        value = jnp.where(counted > 0, 2 - 2 * agreement, 0)
-        metrics = {"agreement": agreement, "overlap": batch.mean(overlap.astype(jnp.float32))}
-        return Loss(value=value, metrics=metrics, rows=counted)
+        metrics = {name: batch.mean(values) for name, values in batch.each.items()}
+        return Loss(value=-2 * metrics["agreement"], metrics=metrics)
 
     return Term(
         name="pixpro",
@@ -85,37 +101,56 @@ def pixpro(
         weight=weight,
         each=each,
         loss=loss,
-        outputs=("prediction", "teacher"),
         local=True,
-        unexplained="the geometry of augmented views",
+        outputs=("embedding", "teacher"),
+        layers={"transform": Layer(build=_transform)},
     )
 
 
-def _as_map(array: Float[Array, "B ..."]) -> Float[Array, "B L d"]:
-    return array if array.ndim == 3 else array[:, None]
+def propagated(x: Float[Array, "B L d"], values: Float[Array, "B L d"], gamma: float) -> Float[Array, "B L d"]:
+    r"""Return $y_i = \sum_j \max(\cos(x_i, x_j), 0)^\gamma v_j$, in float32 (equations 3 and 4 of PixPro's paper).
+
+    Example:
+      >>> x = jnp.array([[[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]])
+      >>> propagated(x, x, 2.0).tolist()  # three positions that are not alike
+      [[[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]]
+    """
+    directions = _unit(x)
+    cosines = jnp.einsum("bkd,bld->bkl", directions, directions)
+    positive = cosines > 0  # at 0 the power would have an infinite slope for gamma < 1
+    similarity = jnp.where(positive, jnp.where(positive, cosines, 1.0) ** gamma, 0)
+    return jnp.einsum("bkl,bld->bkd", similarity, values.astype(jnp.float32))
 
 
-def _cosines(x: Float[Array, "B K d"], y: Float[Array, "B L d"]) -> Float[Array, "B K L"]:
-    x, y = (unit(side.reshape(math.prod(side.shape[:2]), -1), dtype=jnp.float32).reshape(side.shape) for side in (x, y))
-    return jnp.einsum("bkd,bld->bkl", x, y)
+def _transform(context: LayerInput) -> nnx.Module:
+    width = context.sizes[0].embedding
+    return linear(width, width, rngs=context.rngs, dtype=context.dtype)
 
 
-def _places(view: Viewed | None, grid: tuple[int, ...], text: str) -> tuple[Float[Array, "B L 2"], Float[Array, "B"]]:
-    """Return the centres of a map's positions in the stored image, and the diagonal of one of them, in its pixels."""
+def _unit(x: Float[Array, "B L d"]) -> Float[Array, "B L d"]:
+    return unit(x.reshape(-1, x.shape[2]), dtype=jnp.float32).reshape(x.shape)
+
+
+def _places(text: str, features: Features, view: Viewed | None) -> tuple[Float[Array, "B L n"], Float[Array, "B"]]:
+    """Return the stored index that the centre of each cell of a map shows, and the diagonal of a cell, in pixels.
+
+    Raises:
+      ArrayError: the view has no geometry, or the local features are on no map.
+    """
     if view is None or view.geometry is None:
-        raise ArrayError(
-            f"pixpro compares {text}, and this view does not say what its pixels show; choose frontal, augment or "
-            "resized."
-        )
-    sides = [side / cells for side, cells in zip(view.values.shape[1:3], grid, strict=True)]  # of a position
-    steps = [jnp.arange(cells, dtype=jnp.float32) for cells in grid]
-    middles = [step * side + (side - 1) / 2 for step, side in zip(steps, sides, strict=True)]
-    points = [axis.ravel()[None, :, None] for axis in jnp.meshgrid(*middles, indexing="ij")]
-    map_ = view.geometry  # products of float32, which a matrix product of an accelerator would round
-    centres = map_[:, None, :, 0] * points[0] + map_[:, None, :, 1] * points[1]
-    lengths = jnp.sum(jnp.square(map_[:, :, :2] * jnp.array(sides)[None, None]), axis=(1, 2))
-    return centres + map_[:, None, :, 2], jnp.sqrt(lengths)
+        raise ArrayError(f"pixpro compares positions in the stored image, and the view of {text!r} has no geometry.")
+    if features.grid is None:
+        raise ArrayError(f"pixpro compares positions of a map, and the local features of {text!r} are on no map.")
+    sizes = np.array(view.values.shape[1:-1]) / np.array(features.grid)  # of a cell, in pixels of the view
+    cells = np.array(list(itertools.product(*map(range, features.grid))))
+    centres = jnp.asarray((cells + 0.5) * sizes - 0.5, jnp.float32)
+    linear_part, offset = view.geometry[:, :, :-1], view.geometry[:, :, -1]
+    places = jnp.einsum("bij,lj->bli", linear_part, centres, precision="highest") + offset[:, None]
+    edges = linear_part * jnp.asarray(sizes, jnp.float32)[None, None]
+    return places, jnp.sqrt(jnp.square(edges).sum(axis=(1, 2)))
 
 
-def _distance(x: Float[Array, "B K 2"], y: Float[Array, "B L 2"]) -> Float[Array, "B K L"]:
-    return jnp.sqrt(jnp.square(x[:, :, None] - y[:, None]).sum(axis=3))
+def _near(first: tuple[Array, Array], second: tuple[Array, Array], *, threshold: float) -> Bool[Array, "B K M"]:
+    (here, cell), (there, other_cell) = first, second
+    squares = jnp.square(here[:, :, None] - there[:, None]).sum(axis=3)
+    return squares < jnp.square(threshold * jnp.maximum(cell, other_cell))[:, None, None]

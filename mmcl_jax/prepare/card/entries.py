@@ -10,6 +10,7 @@ from mmcl_jax.page.html import Child, Html, element, fragment, name, section, ta
 from mmcl_jax.page.wording import clipped, count, counted, number, share
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.images import figure
+from mmcl_jax.prepare.reports.facts import text_lines
 
 _TEXT = 400  # characters of a text that are shown
 
@@ -81,6 +82,8 @@ def _glance(entry: Mapping[str, Any], glance: Glance) -> Html | None:
         )
     if genotypes := entry.get("genotypes"):
         parts += _genotypes(genotypes, str(entry["name"]))
+    if text := entry.get("text"):
+        parts += [element("p", line, class_="moments") for line in text_lines(text)]
     if entry["names"]:
         hidden = entry["named"] - len(entry["names"])
         listed: list[Child] = [

@@ -78,6 +78,7 @@ class _Entry(TypedDict):
     classes: NotRequired[list[Any] | dict[str, Any]]
     columns: NotRequired[list[dict[str, Any]]]
     genotypes: NotRequired[dict[str, Any]]
+    text: NotRequired[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -93,7 +94,7 @@ class Findings:
       columns: the columns of the main raw table, in its order.
       entries: the entries of the store, each with its "name", "kind", "role", "stored" shape, "dtype" and "source"; the
         number of "rows" that have it, by "splits", too; the number of rows in which it is "missing", and "bad", by
-        cause; and, depending on its kind, "values", "classes" or "columns".
+        cause; and, depending on its kind, "values", "classes", "columns" or "text".
       splits: number of rows per split.
       subsets: number of rows per subset.
       labels: for each class label, number of rows per split and class: {"model": {"train": {"M1": 40, ...}, ...}}.

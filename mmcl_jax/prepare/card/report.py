@@ -109,6 +109,8 @@ def add_entries(findings: Findings, gathered: GatheredEntries, assembled: Assemb
         joined = gathered.join.entries.get(entry["name"])
         if joined is not None and isinstance(joined.content, Matrix) and joined.content.facts:
             entry["genotypes"] = joined.content.facts
+        if entry["name"] in assembled.facts:
+            entry["text"] = assembled.facts[entry["name"]]
         if content.parts[entry["name"]].entry.kind == "table" and entry["name"] in gathered.join.entries:
             entry["columns"] = _columns(content.parts[entry["name"]])
     for entry in findings.entries:

@@ -19,6 +19,7 @@ from mmcl_jax.prepare.join.people import People
 from mmcl_jax.prepare.join.tables import Keyed, Keys
 from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.quarantine import Quarantine
+from mmcl_jax.prepare.reports.read import Reports, read_reports
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import PICTURES, Source
 from mmcl_jax.prepare.table.cells import nameless, text_of
@@ -26,7 +27,7 @@ from mmcl_jax.prepare.table.rows import Rows
 from mmcl_jax.prepare.table.table import require_columns
 from mmcl_jax.text import brief
 
-Content = Keyed | Matrix | dict[str, str]
+Content = Keyed | Matrix | Reports | dict[str, str]
 Index = Mapping[str, int]
 
 
@@ -38,7 +39,7 @@ class Joined:
       name: of the entry.
       source: its declaration in the request.
       where: how sentences name it.
-      content: its table or matrix, or its file names by key.
+      content: its table, matrix or reports, or its file names by key.
       at: `[N]`, the row of the content (0 for files); -1 for rows that lack the entry.
       used: columns of its table that belong to other entries and targets.
     """
@@ -130,7 +131,8 @@ def join(
         name: _open(name, source, main.key, where[name], tables, quarantine, people, like)
         for name, source in sources.items()
     }
-    warnings = [told for content, _ in opened.values() if isinstance(content, Matrix) for told in content.warnings]
+    read = [content for content, _ in opened.values() if isinstance(content, Matrix | Reports)]
+    warnings = [told for content in read for told in content.warnings]
     for name, source in sources.items():
         if source.by:
             content, index = opened[name]
@@ -219,16 +221,16 @@ def _open(
         if source.kind == "burdens" and like is None:
             matrix = with_carriers(matrix, source, where, excluded=people.excluded)
         return matrix, matrix.index
+    if source.kind == "text":
+        return read_reports(name, source, key, where, tables, quarantine)
     if source.files:
         assert source.folder is not None
         files = files_by_key(source.folder, source.files, where, folders=source.kind == "volume")
         return files, dict.fromkeys(files, 0)
     keyed = tables.keyed(source, key, where, quarantine, repeated=source.kind == "boxes")
     require_columns(keyed.frame.columns, source.column, source.file)
-    if source.kind not in (*PICTURES, "text"):
+    if source.kind not in PICTURES:
         return keyed, keyed.index
-    exists = source.vocabulary is None or source.vocabulary.is_file()
-    check(exists, f"{where}: the vocabulary {source.vocabulary} does not exist.")
     present = np.zeros(len(keyed.keys), bool)
     for name in source.column:
         present |= (text_of(nameless(keyed.frame[name])).fill_null("") != "").to_numpy()

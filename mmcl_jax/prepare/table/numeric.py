@@ -79,6 +79,8 @@ def _plain(columns: Sequence[pl.Series], declaration: Declaration) -> Iterator[t
     plain = _facts(frame, texts.str.contains(_PLAIN).all())
     pointed = _facts(frame, texts.str.contains("[.eE]").any())
     used = [name for name in names if plain.get(name, True)]
+    if not used:
+        return  # a frame without columns is no array before polars 1.38
     numbers = frame.select(pl.col(used).cast(pl.Float64))
     values = numbers.to_numpy()
     present = ~np.isnan(values)

@@ -34,7 +34,9 @@ def generate_chest(
 
     `truth/findings.csv` has the box of every finding in every frontal image, and which sentences of the report
     (findings, then impression, from 0) name it; `truth/sentences.csv` has what each sentence says, and
-    `truth/images.csv` the devices. `rsna/`, `siim/` and `covid_rural/` are downstream data sets of other persons.
+    `truth/images.csv` the devices. A table in the columns of MS-CXR, in `mimic/`, has the sentences of persons outside
+    of training that name a finding, with its boxes. `rsna/`, `siim/` and `covid_rural/` are downstream data sets of
+    other persons.
 
     A person depends only on the seed and its number, whatever the number of processes.
 

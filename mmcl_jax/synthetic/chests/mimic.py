@@ -18,6 +18,8 @@ from mmcl_jax.synthetic.chests.draw import radiograph
 from mmcl_jax.synthetic.chests.findings import box_of
 from mmcl_jax.synthetic.chests.labels import COLUMNS, labels_of
 from mmcl_jax.synthetic.chests.lateral import lateral
+from mmcl_jax.synthetic.chests.ms_cxr import COLUMNS as PHRASES
+from mmcl_jax.synthetic.chests.ms_cxr import phrase_rows
 from mmcl_jax.synthetic.chests.people import YEAR, Study, counts_of_studies, person_of
 from mmcl_jax.synthetic.chests.words import Report, report_of
 
@@ -96,9 +98,13 @@ def write_mimic(root: Path, truth: Path, *, studies: int, size: int, missing: fl
         tables["patients"],
     )
     _write_zip(root / "mimic-cxr-reports.zip", reports)
+    sentences = tables.get("sentences", [])
+    split_of = {row["dicom_id"]: row["split"] for row in tables["split"]}
+    phrases = phrase_rows(tables["findings"], sentences, split_of, size)
+    _write(root / "MS_CXR_Local_Alignment_v1.0.0.csv", PHRASES, phrases)
     truth.mkdir(parents=True)
     _write(truth / "findings.csv", _FINDINGS, tables["findings"])
-    _write(truth / "sentences.csv", _SENTENCES, tables.get("sentences", []))
+    _write(truth / "sentences.csv", _SENTENCES, sentences)
     _write(truth / "images.csv", ("dicom_id", *_IDS, "view", "devices"), tables["images"])
 
 

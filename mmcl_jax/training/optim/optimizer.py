@@ -100,11 +100,8 @@ def radam(
       >>> [round(weight, 3) for weight in optax.apply_updates(weights, updates).tolist()]
       [0.95, -0.8]
     """
-    check_adam(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
-    return optax.chain(
-        decayed(weight_decay, decay),
-        scaled_by_moments(optax.scale_by_radam, schedule, b1=b1, b2=b2, eps=epsilon),
-        optax.scale_by_learning_rate(schedule.learning_rate),
+    return with_coupled_decay(
+        optax.scale_by_radam, schedule, weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon, decay=decay
     )
 
 

@@ -1,7 +1,7 @@
 """The initial weights that `config.encoders.NAME.weights` names: read and checked before a run begins."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -12,9 +12,12 @@ from mmcl_jax.border import AtLeast, Open, read_written
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.pooling import POOL
 from mmcl_jax.encoders.resnet import ResNet
+from mmcl_jax.encoders.transformers.bert import Bert
 from mmcl_jax.encoders.transformers.vit import VisionTransformer
+from mmcl_jax.encoders.weights.bert import check_settings
 from mmcl_jax.encoders.weights.tower import Family, NameMap, digest, read_tower
 from mmcl_jax.errors import check
+from mmcl_jax.training.state.groups import merged
 from mmcl_jax.training.state.train_state import Arrays, split_model
 
 WEIGHTS = "weights.json"  # of a run: what was read, by encoder
@@ -51,29 +54,48 @@ class InitialWeights:
         return self.params, self.statistics
 
 
-def initial_weights(config: ConfigDict, graphdef: nnx.GraphDef, arrays: tuple[Arrays, Arrays]) -> InitialWeights:
+def initial_weights(
+    config: ConfigDict,
+    graphdef: nnx.GraphDef,
+    arrays: tuple[Arrays, Arrays],
+    vocabularies: Mapping[str, Sequence[str]] | None = None,
+) -> InitialWeights:
     """Read the weights that the config names, and check them against the model.
 
     Args:
       config: the experiment.
       graphdef: structure of the model.
       arrays: its parameters and its model state, or their shapes.
+      vocabularies: of the texts of the store, by encoder; None if they are not known.
 
     Raises:
-      UserError: a file cannot be read, or does not fit the encoder; naming the key.
+      UserError: a file cannot be read, or does not fit the encoder; or an encoder without a file has parameters that
+        training leaves as they are; naming the key.
     """
     result = InitialWeights()
     for name, part in sorted(config.encoders.items()):
         key = f"config.encoders.{name}.weights"
-        for option in ("map", "pixels", "positions"):
+        for option in ("map", "pixels", "positions", "channels"):
             check(
                 not part.get(f"weights_{option}") or bool(part.get("weights")),
                 f"{key}_{option}: there are no weights to read; set {key}, or leave this key out.",
             )
-        if not part.get("weights"):
-            continue
         model: Model = nnx.merge(graphdef, *arrays)
         encoder = model.encoders[name]
+        check(
+            bool(part.get("weights")) or not encoder.frozen,
+            f"config.encoders.{name}.frozen_layers: layers with random parameters would be frozen; set {key} to a file "
+            "with the weights of these layers, or frozen_layers to None.",
+        )
+        if not part.get("weights"):
+            continue
+        if isinstance(encoder, Bert):
+            check_settings(
+                Path(part.weights).parent,
+                heads=encoder.blocks[0].heads,
+                vocabulary=(vocabularies or {}).get(name, ()),
+                key=f"config.encoders.{name}",
+            )
         loaded = read_tower(
             Path(part.weights),
             *({part: leaves for part, leaves in tree.items() if part != POOL} for tree in split_model(encoder)),
@@ -84,10 +106,13 @@ def initial_weights(config: ConfigDict, graphdef: nnx.GraphDef, arrays: tuple[Ar
             pixels=part.get("weights_pixels") or "unit",
             taken=encoder.pixels if isinstance(encoder, ResNet) else "unit",
             positions=part.get("weights_positions") or "same",
+            channels=part.get("weights_channels") or "same",
         )
+        # An encoder without statistics has no part in the model state.
+        statistics = {"encoders": {name: loaded.statistics}} if loaded.statistics else {}
         result = InitialWeights(
             {"encoders": {**result.params.get("encoders", {}), name: loaded.params}},
-            {"encoders": {**result.statistics.get("encoders", {}), name: loaded.statistics}},
+            merged(result.statistics, statistics),
             {**result.records, name: loaded.record},
             (*result.lines, loaded.describe(key)),
         )
@@ -95,9 +120,11 @@ def initial_weights(config: ConfigDict, graphdef: nnx.GraphDef, arrays: tuple[Ar
 
 
 def family_of(encoder: nnx.Module) -> Family:
-    """Return the family of an encoder in torchvision and timm."""
+    """Return the family of an encoder in torchvision, timm and Hugging Face's transformers."""
     if isinstance(encoder, ResNet):
         return "resnet"
+    if isinstance(encoder, Bert):
+        return "bert"
     return "vit" if isinstance(encoder, VisionTransformer) else "other"
 
 

@@ -14,9 +14,9 @@ from flax import nnx
 
 from mmcl_jax.encoders import layers
 from mmcl_jax.encoders.cnn import cnn
-from mmcl_jax.encoders.resnet import resnet18, resnet50
+from mmcl_jax.encoders.resnet import IMAGENET, resnet18, resnet50
 from mmcl_jax.encoders.torch_names import leaves_of, to_torch, torchvision_name
-from mmcl_jax.encoders.weights.tower import IMAGENET, NameMap, TowerWeights, read_tower
+from mmcl_jax.encoders.weights.tower import NameMap, TowerWeights, read_tower
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.state.train_state import split_model
 
@@ -167,6 +167,35 @@ def test_weights_for_normalised_pixels(tmp_path: Path) -> None:
     np.testing.assert_allclose(first(read(path, pixels="imagenet"), pixels), expected, atol=1e-3, rtol=1e-4)
     with pytest.raises(UserError, match=r"weights_pixels: 'imagenet' is for ResNets"):
         read(made.save(tmp_path / "c.pth", to_torch(*drawn(cnn))), cnn, pixels="imagenet")
+
+
+@pytest.mark.parametrize("pixels", ["unit", "imagenet"])
+def test_weights_for_colours_on_grey_images(tmp_path: Path, pixels: Any) -> None:
+    """As if the grey image were in all three channels, which is what LoVT makes of a radiograph."""
+    path = made.save(tmp_path / "w.pth", torchvisions())
+    colour = read(path, pixels=pixels)
+    grey = read_tower(path, *shapes(channels=1), key=KEY, family="resnet", pixels=pixels, channels="sum")
+    image = jax.random.uniform(jax.random.key(0), (2, 16, 16, 1))
+    found = []
+    for weights, x in ((colour, jnp.repeat(image, 3, axis=3)), (grey, image)):
+        kernel = jnp.asarray(weights.params["conv"]["kernel"])
+        found.append(
+            jax.lax.conv_general_dilated(x, kernel, (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        )
+    np.testing.assert_allclose(*found, atol=1e-4, rtol=1e-4)
+    for name in ("stages", "norm"):
+        assert jax.tree.all(jax.tree.map(np.array_equal, grey.params[name], colour.params[name]))
+    assert jax.tree.all(jax.tree.map(np.array_equal, grey.statistics, colour.statistics))
+    assert "the first layer summed over its channels; left out: fc.weight" in grey.describe(KEY)
+    with pytest.raises(
+        UserError, match=r"the store with --channels 3, or set config.encoders.image.weights_channels to 'su"
+    ):
+        read_tower(path, *shapes(channels=1), key=KEY, family="resnet")
+    for misfit in (shapes(), shapes(cnn)):
+        with pytest.raises(
+            UserError, match="weights_channels: 'sum' is for ResNets and Vision Transformers on images of 1"
+        ):
+            read_tower(path, *misfit, key=KEY, family="resnet", channels="sum")
 
 
 def test_an_encoder_that_normalises_its_pixels_takes_such_weights_as_they_are(tmp_path: Path) -> None:

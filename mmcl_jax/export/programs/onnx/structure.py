@@ -141,12 +141,18 @@ def iota(graph: Graph, equation: JaxprEqn, *sizes: Tensor) -> Tensor:
 
 
 def gather(graph: Graph, equation: JaxprEqn, x: Tensor, indices: Tensor) -> Tensor:
-    """Take slices along one axis, as `jnp.take` and indexing by one array do, or the slice at a constant index."""
+    """Take slices along one axis, as `jnp.take` and indexing by one array do, or the slice at a constant index.
+
+    Or take elements along one axis, as `jnp.take_along_axis` does.
+    """
     x, indices = whole_operands(graph, equation, [x, indices])
     numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
     axes = numbers.start_index_map
     if indices.value is not None and indices.value.ndim == 1 and not numbers.operand_batching_dims:
         return _slice_at(graph, equation, x, indices.value)
+    batch = tuple(axis for axis in range(len(x.shape)) if axis not in axes)
+    if batch and (numbers.operand_batching_dims, numbers.start_indices_batching_dims) == (batch, batch):
+        return _taken_along(graph, equation, x, indices)
     others = [size for axis, size in enumerate(sizes) if axis not in axes]
     full = [size for axis, size in enumerate(x.shape) if axis not in axes]
     if len(axes) != 1 or numbers.collapsed_slice_dims != axes or others != full or numbers.operand_batching_dims:
@@ -166,13 +172,27 @@ def _slice_at(graph: Graph, equation: JaxprEqn, x: Tensor, starts: np.ndarray) -
     return reshaped(graph, sliced, aval(equation.outvars[0]).shape)
 
 
+def _within(graph: Graph, x: Tensor, indices: Tensor, axis: int) -> tuple[Tensor, str]:
+    """Return the indices without their last axis, and the name of the nearest indices that lie within the axis."""
+    at = reshaped(graph, indices, indices.shape[:-1])
+    zero, last = (graph.name(constant(np.array(number, indices.dtype))) for number in (0, x.shape[axis] - 1))
+    return at, graph.node("Min", graph.node("Max", graph.name(at), zero), last)
+
+
+def _taken_along(graph: Graph, equation: JaxprEqn, x: Tensor, indices: Tensor) -> Tensor:
+    (axis,) = equation.params["dimension_numbers"].start_index_map
+    if "FILL" in str(equation.params["mode"]):
+        raise UnsupportedError("it fills what lies beyond an array")
+    _, safe = _within(graph, x, indices, axis)
+    taken = graph.node("GatherElements", graph.name(x), safe, axis=axis)
+    return Tensor(x.dtype, aval(equation.outvars[0]).shape, taken)
+
+
 def _taken(graph: Graph, equation: JaxprEqn, x: Tensor, indices: Tensor) -> Tensor:
     numbers, out = equation.params["dimension_numbers"], aval(equation.outvars[0])
     (axis,) = numbers.start_index_map
     mode = str(equation.params["mode"])
-    at = reshaped(graph, indices, indices.shape[:-1])
-    zero, last = (graph.name(constant(np.array(number, indices.dtype))) for number in (0, x.shape[axis] - 1))
-    safe = graph.node("Min", graph.node("Max", graph.name(at), zero), last)
+    at, safe = _within(graph, x, indices, axis)
     taken = graph.node("Gather", graph.name(x), safe, axis=axis)
     # ONNX puts the axes of the indices where the axis was; JAX says where the others go.
     offset = list(numbers.offset_dims)
