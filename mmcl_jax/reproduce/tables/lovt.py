@@ -168,6 +168,12 @@ def _above(
 ) -> Claim:  # fmt: skip
     """Return the claim that a row is above others in columns: the paper's, if its numbers say so."""
     contrasts = tuple(_published(first, other, column, numbers) for column in columns for other in others)
+    if len(columns) > 1:
+        headings = [column.heading.partition(" (")[0] for column in columns for _ in others]
+        contrasts = tuple(
+            dataclasses.replace(one, label=f"{heading}: {one.label}")
+            for one, heading in zip(contrasts, headings, strict=True)
+        )
     return Claim(text, contrasts, ours=not all(one.published.get(TARGET, 0) > 0 for one in contrasts))
 
 
@@ -219,7 +225,7 @@ _RSNA_CLAIMS = (
         (LOVT, CONVIRT, CLIP), IMAGES, (FROZEN, *_LINEARS), published.RSNA,
     ),
     _above(
-        "Every pretraining with reports is above an encoder that was never trained, frozen", LOVT, (RANDOM,),
+        "LoVT is above an encoder that was never trained, frozen", LOVT, (RANDOM,),
         (FROZEN, *_LINEARS), published.RSNA,
     ),
 )  # fmt: skip
