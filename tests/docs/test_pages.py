@@ -92,6 +92,8 @@ NOT_RUN = {
     "python -m benchmarks.explained_eyes": "trains for minutes; tests/explain/test_truth.py tests its parts",
     "mmcl similarity --run mmcl_quickstart/runs/digits_mmcl-0 --checkpoint": "tests/evaluation/similarity has epochs",
     "mmcl similarity --run mmcl_quickstart/runs/digits_mmcl-0 mmcl": "tests/evaluation/similarity has several runs",
+    "mmcl align": "tests/evaluation/alignment runs it on drawn squares",
+    "mmcl explain --run runs/chest": "tests/evaluation/alignment explains such runs",
     "mmcl gwas": "tests/gwas runs it on drawn genotypes",
     "mmcl report --run runs/mmcl-*": "tests/report compares runs",
     "mmcl --print-completion": "tests/cli/test_completion.py asks a shell",
