@@ -54,6 +54,7 @@ def mimic_cxr(
     min_words: int = 3,
     drop: tuple[Literal["priors", "lateral"], ...] = (),
     show_text: bool = False,
+    pad: bool = True,
 ) -> Recipe:
     """Return MIMIC-CXR: studies with their frontal images, `image`, and the findings and impression, `report`.
 
@@ -78,6 +79,7 @@ def mimic_cxr(
       min_words: sentences of fewer words and punctuation marks are dropped; 3 in LoVT.
       drop: sentences that are dropped: those on earlier examinations ("priors"), and on a "lateral" view.
       show_text: whether pages may show reports.
+      pad: whether images are padded to a square with black; if not, `--aspect` says how they are made to fit.
 
     Raises:
       UserError: a file is missing or wrong, tables contradict each other, or a report is missing or no text.
@@ -105,6 +107,7 @@ def mimic_cxr(
     steps.append(Step(f"studies; {missing} have neither findings nor impression", studies.height, studies.height))
     rows = _labelled(studies, folders, uncertain, blank)
     rows, labels = _of_patients(rows, folders)
+    rows = rows.drop("split", "date")
     file = Path(f"reports of {path}")
     names = [name for name in rows.columns if name.startswith("image")]
     return Recipe(
@@ -137,7 +140,7 @@ def mimic_cxr(
             split: studies.filter(pl.col("split") == word)["study"].to_list() for word, split in SPLITS.items()
         },
         steps=tuple(steps),
-        fields={"aspect": "pad", "stack": "varying", "cohort": "outer"},
+        fields={"stack": "varying", "cohort": "outer", **({"aspect": "pad"} if pad else {})},
         restriction=RESTRICTION,
     )  # fmt: skip
 

@@ -45,14 +45,14 @@ class Reports:
     """The texts of a source.
 
     Attributes:
-      rows: the report of every row of the source.
-      keys: of the rows.
+      rows: the report of every row of the source; it has no sentences where the row has no report.
+      index: the row of every key.
       bad: the cause and the reason, by row, why a row's file cannot be read.
       warnings: sentences that a user should read.
     """
 
     rows: Sequence[Report]
-    keys: Sequence[str]
+    index: dict[str, int]
     bad: dict[int, tuple[str, str]]
     warnings: list[str]
 
@@ -111,7 +111,7 @@ def read_reports(
     if emptied:
         none = f"{counted(len(emptied), 'text')} of {name!r} with no sentence left"
         warnings.append(f"{none} {'counts' if len(emptied) == 1 else 'count'} as absent: {some(emptied)}.")
-    reports = Reports(rows=rows, keys=keys, bad=bad, warnings=warnings)
+    reports = Reports(rows=rows, index=index, bad=bad, warnings=warnings)
     return reports, {text: row for text, row in index.items() if rows[row].sentences or row in bad}
 
 

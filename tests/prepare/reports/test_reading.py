@@ -17,9 +17,9 @@ from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.entries.text import tokenise
 from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.make import prepare
-from mmcl_jax.prepare.reports.vocabulary import tokens_of
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
+from mmcl_jax.report.pictures import StoreRows
 
 pytest.importorskip("tokenizers")
 ROWS = 30
@@ -126,6 +126,10 @@ def test_pages_show_words_only_when_asked(folder: Path) -> None:
         holding = {path.name for path in store.directory.rglob("*") if path.is_file() and SECRET in _content(path)}
         assert holding - {"card.html"} <= {"tokenizer.report.json", "report.names.txt"}
         assert ("card.html" in holding) == shown
+        rows = StoreRows(Store.open(store.directory), "train", None)  # of the run report
+        told = " ".join(rows.words(row) for row in range(len(store.keys("train"))))
+        assert (SECRET in told) == shown
+        assert bool(told.strip()) == shown
 
 
 def _content(path: Path) -> str:
@@ -164,15 +168,6 @@ def test_texts_of_any_length_are_kept_up_to_the_limit_that_is_stated() -> None:
         tokenise(
             texts, np.arange(3), Source(kind="text"), "report", keys=["a", "b", "c"], limits=Limits(max_tokens=9000)
         )
-
-
-def test_a_phrase_becomes_tokens_by_the_stores_tokenizer(folder: Path) -> None:
-    store = prepare(request(folder), folder / "store")
-    tokens = tokens_of(store.directory / "tokenizer.report.json", "Left effusion. No edema")
-    assert tokens.dtype == np.int32
-    assert sentences(tokens, store.names("report")) == ["left effusion.", "no edema"]
-    with pytest.raises(UserError, match="the text ' ' has no words; write a phrase"):
-        tokens_of(store.directory / "tokenizer.report.json", " ")
 
 
 def test_later_texts_are_read_in_the_same_way_unless_they_say_otherwise(folder: Path) -> None:
