@@ -17,7 +17,7 @@ from mmcl_jax.evaluation.results.interval import t_half_width
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.reads import is_ensemble, modalities_of
 from mmcl_jax.evaluation.sources.remarks import names
-from mmcl_jax.tasks import TASKS, Details
+from mmcl_jax.tasks import TASKS, Details, Detection, Task
 from mmcl_jax.text import visible
 
 NAMES = {
@@ -41,6 +41,9 @@ NAMES = {
     "abs_error_max": "maximum of the absolute error",
     "dice": "Dice coefficient",
     "soft_dice": "soft Dice coefficient",
+    "map_released": "mean average precision (released)",
+    "map_coco": "mean average precision (COCO)",
+    "froc": "FROC sensitivity",
     "standardised_mse_sum": "sum of standardised mean squared errors",
     "kappa_of_batches": "kappa, mean over batches of 16",
     "auroc_micro_of_batches": "AUROC (micro), mean over batches of 16",
@@ -307,12 +310,14 @@ def missing_grid(scores: Sequence[Score], metric: str, by: str, *, label: str = 
 def title_of(scores: Sequence[Score], metric: str, label: str) -> str:
     """Return the protocol, the input, the metric and the label in words."""
     protocol, input = groups_of(scores)[0]
-    words = f"{protocol_words(protocol, input)}, test {NAMES.get(metric, metric.replace('_', ' '))}"
+    words = f"{protocol_words(protocol, input, scores[0].task)}, test {NAMES.get(metric, metric.replace('_', ' '))}"
     return f"{words} of {visible(label)}" if label else words
 
 
-def protocol_words(protocol: str, input: str) -> str:
-    """Return a protocol and an input in words, such as "Linear probe on images"."""
+def protocol_words(protocol: str, input: str, task: str = "") -> str:
+    """Return a protocol and an input in words, such as "Linear probe on images"; that of boxes is not linear."""
+    if protocol == "probe" and issubclass(TASKS.get(task, Task), Detection):
+        return f"YOLO on the frozen encoder on {_inputs(input)}"
     return f"{_PROTOCOLS[protocol]} on {_inputs(input)}"
 
 

@@ -7,6 +7,7 @@ from mmcl_jax.objectives.terms.clip import clip as clip
 from mmcl_jax.objectives.terms.local_alignment import local_alignment as local_alignment
 from mmcl_jax.objectives.terms.masked_table import masked_table as masked_table
 from mmcl_jax.objectives.terms.matching import matching as matching
+from mmcl_jax.objectives.terms.multi_label import multi_label as multi_label
 from mmcl_jax.objectives.terms.nnclr import nnclr as nnclr
 from mmcl_jax.objectives.terms.nt_xent import nt_xent as nt_xent
 from mmcl_jax.objectives.terms.pixpro import pixpro as pixpro

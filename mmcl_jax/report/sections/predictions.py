@@ -1,4 +1,4 @@
-"""The section of predictions: the confusion matrix and the calibration of heads that `mmcl evaluate --keep` saved."""
+"""The section of predictions of heads that `mmcl evaluate --keep` saved: confusions, calibration, boxes."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,9 @@ from mmcl_jax.evaluation.results.summary import NAMES
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.page.html import Child, Html, element, fragment, name, section, table
 from mmcl_jax.page.wording import clipped, count, counted, number
+from mmcl_jax.report.sections.boxes import chosen, found_boxes
 from mmcl_jax.report.subject import Group, Subject, how_to_evaluate, paragraph
-from mmcl_jax.tasks import Class, Number, Ordinal, OrdinalLogits
+from mmcl_jax.tasks import Class, Detection, Number, Ordinal, OrdinalLogits
 
 _HEADS = 3  # of a run
 _CELLS = 16  # classes up to which the whole matrix is shown
@@ -96,7 +97,7 @@ def _of_head(subject: Subject, head: KeptHead, level: str) -> Html:
     title = f"{score.label}, {score.protocol.replace('_', ' ')} on {score.input}, {score.budget} labels"
     title += ", decoded as by ContIG" if isinstance(task, OrdinalLogits) else ""
     heading = element(level, clipped(title, 120))
-    if not isinstance(task, Class | Ordinal | Number):
+    if not isinstance(task, Class | Ordinal | Number | Detection):
         words = f"Predictions of the task {task.name!r} are not drawn; their metrics are under Results."
         return fragment(heading, paragraph(words, kind="calm"))
     labelled = LabelledStore.of(subject.store, score.label, task.name, fold=fold)
@@ -109,6 +110,12 @@ def _of_head(subject: Subject, head: KeptHead, level: str) -> Html:
         modality: subject.source.inputs(subject.store, subject.split, modality)[rows]
         for modality in subject.source.inputs_of(head.trained.reads)
     }
+    if isinstance(task, Detection):
+        few = chosen(targets)
+        (images,) = (np.asarray(values[few]) for values in inputs.values())
+        return fragment(
+            heading, found_boxes(images, targets[few], task.found(head.outputs({head.trained.reads[0]: images})))
+        )
     outputs = np.asarray(head.outputs(inputs), np.float64)
     lead = element(
         "p", f"On {counted(len(rows), f'{subject.split} row')} with the label, draw {score.draw}.", class_="calm"

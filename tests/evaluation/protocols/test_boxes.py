@@ -19,6 +19,9 @@ from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
+from mmcl_jax.report.sections.boxes import chosen, drawn
+from mmcl_jax.report.sections.predictions import predictions
+from mmcl_jax.report.subject import groups_of, subjects_of
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
 
@@ -81,11 +84,13 @@ def test_yolo_is_evaluated_and_kept_from_the_command_line(
 ) -> None:
     """Frozen and fine-tuned after a warm-up of the head; what was kept finds the boxes that were scored."""
     command = ["evaluate", "--run", str(run.directory), "--label", "lesions", "--head", "yolo", "--baselines", ""]
-    command += ["--protocol", "probe,finetune", "--seeds", "2", "--learning-rates", "1e-2", "--max-epochs", "14"]
+    command += ["--protocol", "probe,finetune", "--seeds", "2", "--learning-rates", "1e-2", "--max-epochs", "10"]
     command += ["--schedule", "plateau", "--frozen-steps", "3", "--batch-size", "16", "--weight-decay", "1e-6"]
     command += ["--out", str(tmp_path / "results.json"), "--keep", str(tmp_path / "heads")]
     assert main(command) == 0, capsys.readouterr().err
-    assert "map_released" in capsys.readouterr().out.replace(" ", "_")
+    printed = capsys.readouterr().out
+    assert "YOLO on the frozen encoder on images, test mean average precision (released)" in printed
+    assert "Fine-tuning on images, test FROC sensitivity" in printed
     results = json.loads((tmp_path / "results.json").read_text())
     assert len(results["scores"]) == 4
     data, store = LabelledStore.of(run.store(), "lesions"), run.store()
@@ -105,6 +110,22 @@ def test_yolo_is_evaluated_and_kept_from_the_command_line(
         assert np.array_equal(kernel, before) == (head.score.protocol == "probe")
     assert not np.array_equal(outputs[0], outputs[1])  # seeds differ
     assert max(head.score.metrics["froc"] for head in heads) > 0.5
+
+
+def test_the_report_draws_what_a_kept_head_finds(run: Run) -> None:
+    scores_of(run, keep=True, max_epochs=1, tuning=Tuning(head="yolo", batch_size=16, weight_decay=1e-6))
+    page = str(predictions(groups_of(subjects_of([run], store=None, most=50))))
+    assert "True boxes are green, those found orange" in page
+    boxes = LabelledStore.of(run.store(), "lesions").targets["test"]
+    assert page.count('<img src="data:image/png') == len(chosen(boxes)) > 0
+    assert page.count(">1 box; ") == int((~np.isnan(boxes[chosen(boxes), 0, 0])).sum())
+    image, found = np.full((SIZE, SIZE, 1), 9, np.uint8), np.array([[2.0, 2, 12, 12, 0, 0.9]])
+    picture = drawn(image, np.array([[4.0, 4, 8, 8, 0], [np.nan] * 5]), found)
+    scale = 168 / SIZE
+    at = lambda x, y: picture[round(y * scale), round(x * scale)].tolist()  # noqa: E731
+    assert at(2.05, 7) == [255, 150, 30]
+    assert at(4.05, 6) == [90, 220, 120]
+    assert at(6, 6) == at(0, 0)
 
 
 def test_a_budget_may_be_the_first_rows(run: Run) -> None:

@@ -208,7 +208,10 @@ def test_a_linear_layer_on_the_last_map_is_trained_with_the_encoder_and_kept(run
         ),
         ({"label": "disc+atrophy", "protocols": ("knn",)}, "--protocol knn: .* use --protocol probe, unet or finetune"),
         ({"label": "diagnosis", "protocols": ("unet",)}, "--protocol unet: the label 'diagnosis' is no mask"),
-        ({"label": "age", "tuning": Tuning(head="unet")}, "--head unet: the label 'age' is no mask; leave the"),
+        (
+            {"label": "age", "tuning": Tuning(head="unet")},
+            "--head unet: the label 'age' is no mask and no boxes; leave the",
+        ),
         ({"label": "disc", "protocols": ("probe",), "tuning": Tuning(head="unet")}, "use --protocol unet for a U-Net"),
     ],
     ids=["mixed", "twice", "task", "knn", "no mask", "head of a number", "unet probe"],
