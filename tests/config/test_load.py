@@ -149,7 +149,7 @@ def test_a_config_file_by_path(tmp_path: Path) -> None:
         ("encoders=3", "config.encoders: this is a group of keys"),
         ("objective=3", "config.objective: this is a group of keys"),
         ("epochs", "config.epochs: this override has no value; write --config.epochs=VALUE"),
-        ("encoders.image.name=swin", "config.encoders.image.name: there is no encoder 'swin'; choose from cnn"),
+        ("encoders.image.name=swin", "config.encoders.image.name: there is no encoder 'swin'; choose from bert"),
     ],
 )
 def test_bad_overrides_are_refused_by_name(override: str, sentence: str) -> None:
