@@ -16,7 +16,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import LayerInput, clip, local_alignment
 from mmcl_jax.objectives.local import position_contrast, smooth_targets
 from mmcl_jax.objectives.stages import Sizes
-from mmcl_jax.objectives.terms.local_alignment import Alignment
+from mmcl_jax.objectives.terms.local.local_alignment import Alignment
 from mmcl_jax.training.mesh import by_example, make_mesh
 from tests.objectives.lcg import lcg
 

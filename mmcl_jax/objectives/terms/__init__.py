@@ -4,12 +4,12 @@ from mmcl_jax.objectives.terms.agreement import byol as byol
 from mmcl_jax.objectives.terms.agreement import simsiam as simsiam
 from mmcl_jax.objectives.terms.barlow_twins import barlow_twins as barlow_twins
 from mmcl_jax.objectives.terms.clip import clip as clip
-from mmcl_jax.objectives.terms.local_alignment import local_alignment as local_alignment
+from mmcl_jax.objectives.terms.local.local_alignment import local_alignment as local_alignment
+from mmcl_jax.objectives.terms.local.pixpro import pixpro as pixpro
 from mmcl_jax.objectives.terms.masked_table import masked_table as masked_table
 from mmcl_jax.objectives.terms.matching import matching as matching
 from mmcl_jax.objectives.terms.nnclr import nnclr as nnclr
 from mmcl_jax.objectives.terms.nt_xent import nt_xent as nt_xent
-from mmcl_jax.objectives.terms.pixpro import pixpro as pixpro
 from mmcl_jax.objectives.terms.prediction.multi_label import multi_label as multi_label
 from mmcl_jax.objectives.terms.prediction.supervised import supervised as supervised
 from mmcl_jax.objectives.terms.siglip import siglip as siglip
