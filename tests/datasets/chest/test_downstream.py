@@ -94,6 +94,7 @@ def test_siim(roots: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(row["mask"][..., 0], flat.reshape(WIDTH, HEIGHT).T)
     plain = datasets.make("siim", roots / "siim", ["equalise=False"])
     assert "equalise" not in plain.fields
+    assert "aspect" not in datasets.make("siim", roots / "siim", ["pad=False"]).fields
     assert (plain.steps[0].before, plain.steps[0].after) == (21, 20)
 
 

@@ -109,6 +109,8 @@ def test_options(root: Path) -> None:
     train = datasets.make("mimic_cxr", root, []).splits["train"]
     assert other.splits["train"] == train[: int(0.3 * len(train))]  # in the order of subjects
     assert other.image_columns == ("image",)
+    assert other.fields["aspect"] == "pad"
+    assert "aspect" not in datasets.make("mimic_cxr", root, ["pad=False"]).fields
     assert "beyond the first 1 of a study are left out" in other.steps[1].what
     cells = dict(zip(other.rows["study"], other.rows["atelectasis"], strict=True))
     assert {cells[key] for key in cells if int(key) % 4 >= 2} == {None}
