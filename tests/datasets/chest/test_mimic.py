@@ -210,3 +210,9 @@ def test_the_inner_cohort(root: Path, tmp_path: Path) -> None:
     bare = datasets.make("mimic_cxr", tmp_path / "none", [])
     with pytest.raises(UserError, match=r"entries\.report: none of its rows has both a key and a value"):
         prepare(Request(cohort="inner"), tmp_path / "store", recipe=bare)
+
+
+def test_the_data_are_restricted_unless_they_are_drawn(root: Path, copied: Path) -> None:
+    assert "PhysioNet" in datasets.make("mimic_cxr", root, []).origin()["restriction"]
+    (copied / "drawn.json").write_text("{}")
+    assert "restriction" not in datasets.make("mimic_cxr", copied, []).origin()
