@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mmcl_jax.data.kinds.text import sentences
+from mmcl_jax.data.kinds.text import words_by_sentence
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.page.html import Html, element
@@ -77,7 +77,7 @@ class StoreRows:
             return ""
         if self._vocabulary is None:
             self._vocabulary = self._store.names(self._text)
-        return clipped(" ".join(sentences(np.asarray(self._rows[self._text][row]), self._vocabulary)), _TEXT)
+        return clipped(" ".join(words_by_sentence(np.asarray(self._rows[self._text][row]), self._vocabulary)), _TEXT)
 
     def picture(self, row: int, alternative: str) -> Html | None:
         """Return the image of a row, the first of several, or three slices of its volume; None without."""

@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.inputs import InputSpec
-from mmcl_jax.data.kinds.text import SPECIAL, sentences, special_tokens
+from mmcl_jax.data.kinds.text import SPECIAL, special_tokens, words_by_sentence
 from mmcl_jax.encoders.model import view_specs
 from mmcl_jax.errors import UserError
 from mmcl_jax.views import VIEWS, View, view_shape
@@ -161,7 +161,7 @@ def test_equal_texts_have_one_number_and_others_differ() -> None:
 def test_special_tokens_and_words_of_a_vocabulary() -> None:
     assert special_tokens(SPECIAL).tolist() == [2, 3]
     assert special_tokens(("[UNK]", "[CLS]")).shape == (0,)
-    assert sentences(np.array([[2, -1], [0, 0], [3, -1]]), ("▁the▁", "a", "[CLS]", "[SEP]")) == ["the"]
+    assert words_by_sentence(np.array([[2, -1], [0, 0], [3, -1]]), ("▁the▁", "a", "[CLS]", "[SEP]")) == ["the"]
 
 
 @pytest.mark.parametrize(

@@ -43,14 +43,14 @@ def special_tokens(vocabulary: Sequence[str]) -> np.ndarray:
     return np.array([numbers[FIRST], numbers[LAST]] if both else [], np.int32)
 
 
-def sentences(tokens: np.ndarray, vocabulary: Sequence[str]) -> list[str]:
-    """Return the sentences of one text as words, from its tokens `[T, 2]` and the vocabulary.
+def words_by_sentence(tokens: np.ndarray, vocabulary: Sequence[str]) -> list[str]:
+    """Return the words of each sentence of one text, from its tokens `[T, 2]` and the vocabulary.
 
     The words are those that the tokenizer made: without what it removes, such as capitals, and with `[UNK]` for what
     the vocabulary does not have. Special tokens, whose sentence is -1, are in no sentence.
 
     Example:
-      >>> sentences(np.array([[3, 0], [4, 0], [3, 1], [-1, -1]]), ("[UNK]", "[CLS]", "[SEP]", "heart", "##s"))
+      >>> words_by_sentence(np.array([[3, 0], [4, 0], [3, 1], [-1, -1]]), ("[UNK]", "[CLS]", "[SEP]", "heart", "##s"))
       ['hearts', 'heart']
     """
     spaced = any(piece.startswith(_BEGINS) for piece in vocabulary)

@@ -1,7 +1,6 @@
-"""Phrases as one-sentence reports, and the sentences of stored reports as text."""
+"""Phrases as one-sentence reports."""
 
 import importlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +12,6 @@ from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.heads.encoded import IDS
 from mmcl_jax.text import brief
 from mmcl_jax.training.runs.run import Run
-
-_BEFORE = re.compile(r" ([.,;:!?%)\]])")
-_AFTER = re.compile(r"([(\[]) ")
-_WORD_START = "▁"  # of byte pairs, as `prepare.entries.text` fits them
 
 
 def rows_of(run: Run, modality: str, phrases: Sequence[str], option: str) -> dict[str, np.ndarray]:
@@ -57,40 +52,6 @@ def rows_of(run: Run, modality: str, phrases: Sequence[str], option: str) -> dic
         )
         rows[row, : len(tokens), 0], rows[row, : len(tokens), 1] = tokens, 0
     return {modality: rows, IDS: np.arange(len(phrases), dtype=np.uint32)}
-
-
-def sentences_of(store: Store, entry: str, tokens: np.ndarray) -> list[str]:
-    """Return the sentences of a stored report as text, from its tokens; lost capitals and spaces stay lost.
-
-    Args:
-      store: with the vocabulary.
-      entry: of the text.
-      tokens: `[T, 2]`, token and sentence, -1 after the end.
-    """
-    return decoded(store.names(entry), tokens)
-
-
-def decoded(vocabulary: Sequence[str], tokens: np.ndarray) -> list[str]:
-    """Return the sentences of a text, from tokens `[T, 2]` of a vocabulary of word pieces or of byte pairs.
-
-    Example:
-      >>> tokens = np.array([[0, 0], [1, 0], [2, 0], [0, 1], [-1, -1]])
-      >>> decoded(["heart", "##s", "."], tokens)
-      ['hearts.', 'heart']
-    """
-    sentences: dict[int, list[str]] = {}
-    for token, sentence in np.asarray(tokens).tolist():
-        if token >= 0 and sentence >= 0:
-            sentences.setdefault(sentence, []).append(vocabulary[token])
-    pairs = any(token.startswith(_WORD_START) for token in vocabulary)
-    texts = []
-    for pieces in sentences.values():
-        if pairs:
-            text = "".join(pieces).replace(_WORD_START, " ")
-        else:
-            text = "".join(piece[2:] if piece.startswith("##") else f" {piece}" for piece in pieces)
-        texts.append(_AFTER.sub(r"\1", _BEFORE.sub(r"\1", " ".join(text.split()))))
-    return texts
 
 
 def read_prompts(given: Sequence[str]) -> list[tuple[str, str, str]]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from mmcl_jax.data.kinds.text import words_by_sentence
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.alignment.locate import ALIGNMENT, COSINE, Located, locate, plain_pictures
 from mmcl_jax.evaluation.alignment.pairing import Pairing, pairing_of
-from mmcl_jax.evaluation.alignment.phrases import decoded, rows_of
+from mmcl_jax.evaluation.alignment.phrases import rows_of
 from mmcl_jax.evaluation.alignment.sides import encode_side, taken_rows
 from mmcl_jax.evaluation.alignment.spread import unit_length
 from mmcl_jax.evaluation.alignment.truth import Query
@@ -85,14 +86,14 @@ def sentences(subject: Subject, folder: Path) -> Result:
     drawn = []
     for index, at in enumerate(chosen):
         own = [number for number, query in enumerate(located.queries) if query.row == index]
-        words = [text] if text else decoded(subject.store.names(entry), stored[index]) if options.show_text else []
+        told = words_by_sentence(stored[index], subject.store.names(entry)) if options.show_text else []
         drawn.append(
             Row(
                 key=subject.keys[at],
                 view=views[index],
                 maps=located.maps[shown][own].reshape(len(own), *located.grid),
                 sentences=tuple(located.queries[number].sentence for number in own),
-                texts=tuple(words),
+                texts=(text,) if text else tuple(told),
                 cosine=shown == COSINE,
             )
         )

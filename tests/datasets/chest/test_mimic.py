@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmcl_jax import datasets
 from mmcl_jax.cli.main import main
-from mmcl_jax.data.kinds.text import SPECIAL, sentences
+from mmcl_jax.data.kinds.text import SPECIAL, words_by_sentence
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.make import prepare
@@ -97,7 +97,7 @@ def test_reports_are_findings_then_impression(root: Path, store: Store) -> None:
             expected = (effusion, ["no acute process in patient"], effusion, None)[int(key) % 4]
             assert rows.present[row] == (expected is not None)
             if expected is not None:
-                words = sentences(np.asarray(rows[row]), store.names("report"))
+                words = words_by_sentence(np.asarray(rows[row]), store.names("report"))
                 assert [*words[:-1]] == expected[:-1]
                 assert words[-1].startswith(expected[-1])  # the number of a subject may have an unknown digit
     assert store.names("report")[:5] == SPECIAL

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from mmcl_jax.cli.main import main
-from mmcl_jax.data.kinds.text import SPECIAL, sentences
+from mmcl_jax.data.kinds.text import SPECIAL, words_by_sentence
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.card.findings import Findings
@@ -68,7 +68,7 @@ def words(store: Store) -> dict[str, list[str]]:
         present = np.ones(len(rows), bool) if rows.present is None else rows.present
         for row, key in enumerate(store.keys(split)):
             if present[row]:
-                found[key] = sentences(np.asarray(rows[row]), store.names("report"))
+                found[key] = words_by_sentence(np.asarray(rows[row]), store.names("report"))
     return found
 
 
