@@ -17,5 +17,5 @@ def get_config(data: ChestData = "mimic") -> ConfigDict:
     config.views = base.views(sentences="one")
     config.encoders = base.encoders(report="maximum")
     config.projectors = base.project("image", "report")
-    config.objective = (base.contrast(),)
+    config.objective = (base.contrast(), *base.probes("image", "report"))
     return config

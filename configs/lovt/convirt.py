@@ -25,5 +25,5 @@ def get_config(data: ChestData = "mimic") -> ConfigDict:
     config.projectors = {
         key: projector("lovt_mlp", hidden=base.hidden, out=base.out, normalise="none") for key in ("image", "report")
     }
-    config.objective = (base.contrast(),)
+    config.objective = (base.contrast(), *base.probes("image", "report"))
     return config

@@ -3,7 +3,7 @@
 A global term contrasts images with reports, both pooled by attention. Local terms contrast each region of an image with
 what it reads in the report's sentences, and each sentence with what it reads in the image; a region's or a sentence's
 attention is its weight. The data are "mimic" (MIMIC-CXR, the published values) and "chest" (drawn chests, `mmcl
-generate chest`); `mmcl_jax/config/systems/chest.py` has the values, and docs/chest.md the ablations.
+generate chest`); `mmcl_jax/config/systems/chest.py` has the values, and docs/lovt.md the ablations.
 """
 
 from ml_collections import ConfigDict
@@ -23,5 +23,6 @@ def get_config(data: ChestData = "mimic") -> ConfigDict:
     config.objective = (
         base.contrast(),
         term("local_alignment", between=("image.local", "report.local"), temperature=0.3, weight=0.75),
+        *base.probes("image", "report"),
     )
     return config

@@ -113,7 +113,7 @@ def experiment() -> ConfigDict:
         more than `min_delta`; and at a number that goes wrong in a way that `on` names, some of "collapse", "columns",
         "norm" and "temperature" (see `training.faults`).
       monitor: every `epochs` epochs (None: never), on at most `rows` rows: the accuracy of kNN with this many
-        `neighbours`, in a store with labels, and retrieval between modalities.
+        `neighbours`, in a store with labels, retrieval between modalities, and the AUROC of terms `multi_label`.
       views, encoders, projectors, predictors: named parts; the name of a projector or predictor is what it projects,
         `MODALITY[.local][:HEAD]`. `objective`: a tuple of terms. `optimizer`, `schedule`, `sampler` (the choice and
         order of an epoch's rows): one part each.

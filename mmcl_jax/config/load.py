@@ -200,7 +200,7 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
     last = parts[-1]
     current: Any = None
     if parts[0] in PARTS and len(parts) == 3 and last in PARTS[parts[0]].extra:
-        current = ""  # a text that the config may lack
+        current = 0 if PARTS[parts[0]].extra[last] is int else ""  # a number or a text that the config may lack
     elif parts[:-1] != ["rates"]:  # the keys of `rates` are arbitrary patterns
         current = _child(parent, last, parts[:-1])
     check(

@@ -258,6 +258,7 @@ def _read(raw: Any, where: str) -> Schema:
         check(fits, f"{subject}: the shape {entry.shape} does not fit {len(columns)} columns; {BACK}.")
         placed = len(entry.affine) in (0, 16) and not (entry.affine and entry.kind != "volume")
         check(placed, f"{subject}: the affine of a volume has 16 numbers, and another kind has none; {BACK}.")
+        check(not entry.show_text or entry.kind == "text", f"{subject}: show_text is of texts alone; {BACK}.")
         twice = len({column.name for column in columns}) < len(columns)
         check(not twice, f"{subject}: two columns have one name; {BACK}.")
         for column in columns:

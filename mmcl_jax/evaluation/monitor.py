@@ -1,4 +1,4 @@
-"""The quality of features during pretraining: nearest neighbours and retrieval on a few rows."""
+"""The quality of features during pretraining: nearest neighbours, retrieval and linear probes on a few rows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,9 @@ from mmcl_jax.evaluation.protocols.retrieval import ranks
 from mmcl_jax.evaluation.sources.features import What, frozen_encoder
 from mmcl_jax.evaluation.sources.pairs import compared
 from mmcl_jax.evaluation.sources.reads import BOTH
-from mmcl_jax.tasks import Class
+from mmcl_jax.tasks import Class, MultiLabel
+
+PROBE = "multi_label"  # the term that trains a linear layer to predict labels
 
 
 def monitor(store: Store, config: ConfigDict, inputs: Inputs) -> "OnlineKNN":
@@ -58,6 +60,8 @@ class OnlineKNN:
         If a term compares image and table, return `online/retrieval_top1` too: the share of validation rows with both
         whose own table is the nearest to their image, averaged with the reverse direction. For other pairs the key is
         `online/retrieval_top1/FIRST-SECOND`.
+
+        For every term `multi_label`, return `online/auroc/VIEW`, the mean AUROC over its labels in the validation rows.
         """
         metrics = {}
         for modality in self._modalities:
@@ -71,7 +75,25 @@ class OnlineKNN:
                 both_ways = np.stack([ranks(first, second), ranks(second, first)])
                 name = "" if pair == BOTH else f"/{'-'.join(pair)}"
                 metrics[f"online/retrieval_top1{name}"] = float((both_ways == 1).mean())
+        for index, term in enumerate(self._config.objective):
+            if term.name == PROBE:
+                metrics |= self._auroc(model, f"term_{index}", term)
         return metrics
+
+    def _auroc(self, model: Model, key: str, term: ConfigDict) -> dict[str, float]:
+        """Return the mean AUROC of a term's labels; {} if no label has validation rows of both classes."""
+        modalities = [self._config.views[view].modality for view in term.between]
+        present = np.all([self._present(self._val, modality) for modality in modalities], axis=0)
+        logits = np.zeros((len(present), len(term.labels)))
+        for view, modality in zip(term.between, modalities, strict=True):
+            layer = model.heads[key][view]
+            logits += self._encode(model, self._val, modality) @ np.asarray(layer.kernel[...], np.float64)
+            logits += np.asarray(layer.bias[...], np.float64)
+        codes = np.stack([self._codes(self._val, name) for name in term.labels], axis=1)
+        targets = np.where(codes < 0, np.nan, codes > 0)[present]
+        task = MultiLabel(label=key, names=tuple(term.labels))
+        auroc = task.metrics(logits[present], targets)["auroc_macro"]
+        return {} if np.isnan(auroc) else {f"online/auroc/{'-'.join(term.between)}": auroc}
 
     def _top1(self, model: Model, modality: str) -> float | None:
         """Return the accuracy; None if bank or queries have no labelled row, or the label is a column of the input."""
@@ -92,8 +114,8 @@ class OnlineKNN:
         all_rows = np.ones(len(rows["id"]), bool)
         return np.all([rows.get(f"present/{name}", all_rows) for name in self._needed[modality]], axis=0)
 
-    def _codes(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        return rows[f"target/{self._label}"]
+    def _codes(self, rows: Mapping[str, np.ndarray], label: str | None = None) -> np.ndarray:
+        return rows[f"target/{self._label if label is None else label}"]
 
     def _compared(self, model: Model, key: str) -> np.ndarray:
         """Return what terms compare of the validation rows: projections, or with the head "none" the features."""

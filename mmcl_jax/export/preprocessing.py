@@ -46,8 +46,9 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
     `images`. An image or volume has its `dtype`, the number to `divide_by` and the `size` that it is resized to, or, of
     the view `scan`, of its window in the middle; its key `scan` has the steps before. An image of the view `frontal`
     has the pixels that `pad` it on both sides of its axes, and the `channels` that a grey image is repeated to. A table
-    has its columns with their fitted statistics. A vector may have a file with the `names` of its features, and
-    genotypes with the `variants`: chromosome, position, id, the counted allele and the other one.
+    has its columns with their fitted statistics. A text of the view `report` has its `max_tokens` and whether it gets
+    `special_tokens`. A vector may have a file with the `names` of its features, and genotypes with the `variants`:
+    chromosome, position, id, the counted allele and the other one.
     """
     run = release.run
     spec, view = run.inputs.specs[name], plain_spec(run.config, name)
@@ -77,6 +78,9 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
         encoding = run.inputs.tables[name]
         policies = {"missing": encoding.missing, "outside": encoding.outside}
         return {**card, **policies, "missing_words": run.declaration.missing, "columns": table_columns(encoding)}
+    if card["view"] == "report":
+        options = {**VIEWS.spec("report"), **dict(view)}
+        card |= {key: options[key] for key in ("max_tokens", "special_tokens")}
     return {**card, **{key: path.name for key, path in _features(release, name).items()}}
 
 

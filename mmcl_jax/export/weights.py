@@ -34,8 +34,8 @@ ENCODERS = ("bert", "cnn", "cnn3d", "concat_mlp", "cross_attention", "daft", "dc
             "resnet18", "resnet1d_cbam", "resnet50", "table_mlp", "table_transformer", "text_embedding", "vector_mlp",
             "vit", "vit_base", "vit_small")  # fmt: skip
 PROJECTORS = ("identity", "latent_mlp", "linear", "local_shortcut", "lovt_mlp", "mlp", "mlp_norm")
-VIEWS = ("augment", "augment_volume", "frontal", "resized", "resized_volume", "rows", "scan", "scarf", "tokens",
-         "vector", "vector_scarf")  # fmt: skip
+VIEWS = ("augment", "augment_volume", "frontal", "report", "resized", "resized_volume", "rows", "scan", "scarf",
+         "tokens", "vector", "vector_scarf")  # fmt: skip
 
 _USAGE = """With PyTorch and safetensors alone:
 

@@ -30,7 +30,7 @@ from mmcl_jax.objectives.unit import unit
 from mmcl_jax.registry import Registry
 from mmcl_jax.text import listed
 
-TERMS = Registry("term", arguments=("units",))
+TERMS = Registry("term", arguments=("units", "counts"))
 
 Output = Literal["embedding", "prediction", "teacher"]
 

@@ -282,7 +282,8 @@ def build_objective(
         chosen = target or next(iter(labels), None)
         options = ConfigDict({**spec, "target": chosen} if "target" in takes else spec, convert_dict=False)
         label = chosen or ""
-        arguments = {"classes": labels.get(label, 0), "units": (units or {}).get(label, (0.0, 1.0))}
+        arguments: dict[str, Any] = {"counts": None if schema is None else classes}
+        arguments |= {"classes": labels.get(label, 0), "units": (units or {}).get(label, (0.0, 1.0))}
         term: Term = TERMS.build(options, path, **arguments, widths=widths(spec))
         check(
             target is None or target in term.targets,

@@ -256,7 +256,8 @@ class Assembler:
         tokens = tokenise(texts, train, source, joined.where, length=length, limits=self._limits, keys=keys)
         (self._folder / f"tokenizer.{name}.json").write_text(tokens.tokenizer)
         present = (tokens.values[:, 0, 0] >= 0) if tokens.values.shape[1] else np.zeros(len(kept), bool)
-        self._facts[name] = text_facts(reports, tokens, source)
+        of_keys = [joined.content.index[key] for key in keys if key in joined.content.index]  # also emptied reports
+        self._facts[name] = text_facts(reports, [joined.content.rows[row] for row in of_keys], tokens, source)
         if len(tokens.cut):
             cut = f"{counted(len(tokens.cut), 'text')} of {name!r} had more than {tokens.values.shape[1]} tokens and"
             self._warnings.append(f"{cut} lost their last sentences: {some([keys[row] for row in tokens.cut])}.")

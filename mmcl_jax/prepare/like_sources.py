@@ -19,6 +19,10 @@ _WHERE = (
 )
 
 
+# Keys by which the sentences of a text are found, which later data may say again: phrases have no headings.
+_SENTENCES = ("sections", "newlines", "min_words", "drop")
+
+
 def sources_like(like: "Like", request: Request, main: Declaration) -> tuple[dict[str, Source], dict[str, Source]]:
     """Return the entries and targets of a request, completed by those of the earlier store.
 
@@ -55,6 +59,8 @@ def _source(like: "Like", name: str, earlier: Source, later: Source, where: str,
     own = {key: getattr(earlier, key) for key in keys} | _stored(like, name, earlier, main)
     default = Source(kind=earlier.kind)
     for key in keys:
+        if key in _SENTENCES and getattr(later, key) != getattr(default, key):
+            own[key] = getattr(later, key)
         same = getattr(later, key) in (getattr(default, key), getattr(earlier, key), own[key])
         check(same, f"{where}: {key}: --like takes this from {like.directory}; leave it out.")
     if earlier.kind in ("multi-label", "numbers") and not earlier.between:
@@ -89,4 +95,5 @@ def _stored(like: "Like", name: str, earlier: Source, main: Declaration) -> dict
         return {"classes": earlier.classes or tuple((text, int(text)) for text in categories)}
     if earlier.kind == "boxes":
         return {"categories": entry.columns[0].categories}
-    return {"vocabulary": like.files / f"tokenizer.{name}.json", "length": entry.shape[0]}
+    tokenizer = {"vocabulary": like.files / f"tokenizer.{name}.json", "tokenizer": "byte_pairs", "lowercase": None}
+    return {**tokenizer, "length": entry.shape[0]}  # the file says all of the tokenizer

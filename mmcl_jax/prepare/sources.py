@@ -102,7 +102,7 @@ _TAKES = {
 _PATHS = ("file", "folder", "names", "keys", "vocabulary", "variants", "brain_mask")
 _TEXTS = ("column", "ignore", "categories", "sections", "drop")
 _Text = Annotated[str, AtLeast(1)]
-_COUNTS = ("channels", "bits", "max_pixels", "max_voxels", "vocabulary_size", "length", "every", "min_words")
+_COUNTS = ("channels", "bits", "max_pixels", "max_voxels", "vocabulary_size", "length", "every")
 _SHARES = ("min_frequency", "max_missing")
 _CHOICES = {
     "bits": (8, 16),
@@ -166,7 +166,7 @@ class Source:
       draw: "runs" or "shapes" if the column of a mask holds no file names but masks as text; see `images.masks.drawn`.
       empty: whether a row without a file of the mask has a mask of the first class alone, rather than none.
       sections: headings of the sections that are kept of a text, in this order; true stands for FINDINGS, IMPRESSION.
-        A row whose text has none of them has no text. By default the whole text is kept.
+        A row whose text has none of them has no text. By default, and with false, the whole text is kept.
       newlines: "break" ends a sentence at every line break, and "join" at empty lines and items of lists alone; by
         default "join" with `sections`, else "break".
       min_words: sentences of fewer words and punctuation marks are dropped.
@@ -233,14 +233,14 @@ class Source:
     between: str = ""
     classes: tuple[tuple[str, int], ...] = ()
     empty: bool = False
-    sections: tuple[str, ...] = ()
+    draw: str = ""
+    sections: tuple[str, ...] | None = None
     newlines: str = ""
-    min_words: int = 0
-    drop: tuple[str, ...] = ()
+    min_words: int | None = None
+    drop: tuple[str, ...] | None = None
     tokenizer: str = "byte_pairs"
     lowercase: bool | None = None
     show_text: bool = False
-    draw: str = ""
     vocabulary: Path | None = None
     vocabulary_size: int = 8000
     length: int | None = None
@@ -383,9 +383,9 @@ class Source:
             check(bool(self.column), f"{where}: name its column with column.")
         check(self.files != "" or self.file is not None, f"{where}: name the table of the column with file.")
         check(len(self.column) <= 1, f"{where}: column must name a single column.")
-        for remark in self.drop:
+        for remark in self.drop or ():
             check(remark in REMARKS, f"{where}: drop: {shown(remark)} is not one of {', '.join(REMARKS)}.")
-        for heading in self.sections:
+        for heading in self.sections or ():
             check(":" not in heading and heading.strip() != "", f"{where}: sections: {shown(heading)} is no heading.")
         given = f"{where}: tokenizer: {called(self.vocabulary) if self.vocabulary else ''} is the vocabulary"
         check(self.vocabulary is None or self.tokenizer == "byte_pairs", f"{given}; leave tokenizer out.")
@@ -475,6 +475,8 @@ def _value(name: str, raw: Any, where: str) -> Any:
         return typed(tuple[_Text, ...], [str(raw)] if isinstance(raw, str | Path) else raw, where)
     if name in _SHARES:
         return typed(Annotated[float, Between(0, 1)], raw, where)
+    if name == "min_words":
+        return typed(Annotated[int, AtLeast(0)], raw, where)
     if name == "min_carriers":
         return typed(Annotated[float, AtLeast(0)], raw, where)
     value: Any = typed(_Count if name in _COUNTS else Path if name in _PATHS else _Text, raw, where)

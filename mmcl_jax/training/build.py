@@ -33,7 +33,7 @@ from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
 from mmcl_jax.training.parameters import check_parameters
 from mmcl_jax.training.state.control import first_control
 from mmcl_jax.training.state.groups import check_groups, frozen_patterns
-from mmcl_jax.training.state.model import cautions, trained_model
+from mmcl_jax.training.state.model import cautions, sentence_cautions, trained_model
 from mmcl_jax.training.state.train_state import Arrays, TrainState, initial_state, split_model
 from mmcl_jax.training.validate import check_config, check_control, check_split
 from mmcl_jax.views import VIEWS, View, asked_of_volumes
@@ -46,7 +46,7 @@ class Experiment:
     `views` are the views of inputs; fused views are in `objective.parts`. `graphdef` is the structure of the model,
     whose arrays are in the train state. `fitted` are the arrays of training rows that views use, by modality (see
     `views.base.Fitted`). `fitted_inputs` turn rows of a store into batches; None for batches of another source.
-    `cautions` are what terms say about the size of the batch.
+    `cautions` are what terms say about the size of the batch, and what encoders do not see of texts.
     """
 
     config: ConfigDict
@@ -324,6 +324,7 @@ def assemble(
     _check_read(objective, schema, batches)
     model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     said = cautions(objective, model, config.batch_size)
+    said += sentence_cautions(model, inputs.fitted if inputs else {})
     check_groups(split_model(model)[0], frozen_patterns(config.frozen, model), dict(config.rates))
     check_memory(config, model, mesh)
     schedule = SCHEDULES.build(

@@ -134,6 +134,11 @@ def check_config(config: ConfigDict) -> None:
     """
     check_keys(config)
     check_sinks(config.sinks)
+    check(
+        config.epochs > 0 or config.schedule.name == "constant",
+        f"config.epochs: a run of 0 epochs is not trained, and the schedule {config.schedule.name!r} has no length; "
+        "give more epochs, or set config.schedule.name=constant.",
+    )
     group = config.batch_norm.group_size
     check(
         group is None or config.batch_size % group == 0,

@@ -57,16 +57,20 @@ def rotate(image: Shaped[Array, "H W C"], degrees: Float[Array, ""]) -> Shaped[A
     )
     source_y = jnp.cos(angle) * y - jnp.sin(angle) * x + (height - 1) / 2
     source_x = jnp.sin(angle) * y + jnp.cos(angle) * x + (width - 1) / 2
-    row, column = (jax.lax.round(source).astype(jnp.int32) for source in (source_y, source_x))
-    return image.at[row, column].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+    return _nearest(image, source_y, source_x)
 
 
 def moved(image: Shaped[Array, "H W C"], source: Float[Array, "2 3"]) -> Shaped[Array, "H W C"]:
     """Return the image whose pixel at index p shows the index `source @ (p, 1)`; nearest neighbour, black outside."""
     points = jnp.meshgrid(*(jnp.arange(side, dtype=jnp.float32) for side in image.shape[:2]), indexing="ij")
-    row, column = (
-        jax.lax.round(line[0] * points[0] + line[1] * points[1] + line[2]).astype(jnp.int32) for line in source
-    )
+    return _nearest(image, *(line[0] * points[0] + line[1] * points[1] + line[2] for line in source))
+
+
+def _nearest(
+    image: Shaped[Array, "H W C"], rows: Float[Array, "H W"], columns: Float[Array, "H W"]
+) -> Shaped[Array, "H W C"]:
+    """Return the pixels nearest to these indices; black outside."""
+    row, column = (jax.lax.round(index).astype(jnp.int32) for index in (rows, columns))
     return image.at[row, column].get(mode="fill", fill_value=0, wrap_negative_indices=False)
 
 

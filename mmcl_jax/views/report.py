@@ -135,11 +135,10 @@ def _one(text: Int[Array, "T 2"], key: Key[Array, ""]) -> Int[Array, "T 2"]:
 def _framed(text: Int[Array, "T 2"], room: int, special: Int[Array, "2"] | None) -> Int[Array, "S 2"]:
     """Return the whole sentences that fit into `room` tokens, renumbered, between the special tokens, if any."""
     number, mask, _ = _numbered(text)
-    index = jnp.arange(len(text))
-    ends = mask & (jnp.concatenate([number[1:], jnp.full(1, -1)]) != number)
-    ends |= mask & ~jnp.concatenate([mask[1:], jnp.zeros(1, bool)])  # the last token of the text
-    end = jax.lax.cummin(jnp.where(ends, index + 1, len(text) + 1), reverse=True)  # of each token's sentence
-    kept = mask & jnp.where(number == 0, index < room, end <= room)
+    kept = mask & (jnp.arange(len(text)) < room)
+    if room < len(text):
+        # The sentence of the first token that has no room is left out, unless it is the first sentence.
+        kept &= (number < number[room]) | (number == 0) | ~mask[room]
     count = kept.sum()
     body = jnp.where(kept[:, None], jnp.stack([text[:, 0], number], axis=1), -1)[:room]
     if special is None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcl_jax.config import experiments, load, unions
+from mmcl_jax.config import experiments, load, term, unions
 from mmcl_jax.data.inputs import OPTIONS, TABLE_OPTIONS
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.runs.plain import from_plain, to_plain
@@ -96,6 +96,19 @@ def test_a_run_of_an_earlier_version_keeps_the_form_of_its_fusion() -> None:
     assert translated(plain)["encoders"]["fusion"]["form"] == "symmetric"
 
 
+def test_a_run_of_an_earlier_version_keeps_its_alignment_without_a_norm() -> None:
+    plain = to_plain(load("mmcl/mmcl:digits"))
+    plain["objective"] = [to_plain(term("local_alignment")), to_plain(term("clip"))]
+    assert translated(plain)["objective"][0]["normalise"] == "batch"
+    for option in ("positives", "weighting", "sides", "normalise", "padding"):
+        del plain["objective"][0][option]
+    for option in ("within", "text"):
+        del plain["objective"][1][option]
+    old = from_plain(translated(json.loads(json.dumps(plain)))).objective
+    assert to_plain(old[0]) == to_plain(term("local_alignment", normalise="none"))
+    assert to_plain(old[1]) == to_plain(term("clip"))
+
+
 def test_names_of_projectors_may_have_dots(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(
@@ -136,7 +149,7 @@ def test_a_config_file_by_path(tmp_path: Path) -> None:
         ("encoders=3", "config.encoders: this is a group of keys"),
         ("objective=3", "config.objective: this is a group of keys"),
         ("epochs", "config.epochs: this override has no value; write --config.epochs=VALUE"),
-        ("encoders.image.name=swin", "config.encoders.image.name: there is no encoder 'swin'; choose from cnn"),
+        ("encoders.image.name=swin", "config.encoders.image.name: there is no encoder 'swin'; choose from bert"),
     ],
 )
 def test_bad_overrides_are_refused_by_name(override: str, sentence: str) -> None:

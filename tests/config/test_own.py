@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mmcl_jax.cli.main import main
-from mmcl_jax.config import OwnData, RetinaData, TaxonomyData, data_names, experiments, explain, load
+from mmcl_jax.config import ChestData, OwnData, RetinaData, TaxonomyData, data_names, experiments, explain, load
 from mmcl_jax.config.own_data import one_sided
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
@@ -64,7 +64,7 @@ def test_the_choice_is_the_reviewed_one(method: str, store: str) -> None:
 
 def test_every_method_has_it() -> None:
     assert len(METHODS) == 23
-    data = {*data_names(), *get_args(RetinaData), *get_args(TaxonomyData)}
+    data = {*data_names(), *get_args(RetinaData), *get_args(TaxonomyData), *get_args(ChestData)}
     assert {name.partition(":")[2] for name in experiments() if ":" in name} == data
 
 

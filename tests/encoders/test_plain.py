@@ -56,6 +56,7 @@ ENCODED: dict[str, tuple[dict[str, Any], Any]] = {
 VIEWED: dict[str, tuple[dict[str, Any], np.ndarray, dict[str, Any], tuple[int, ...]]] = {
     "resized": ({"size": (4, 4)}, IMAGES, {}, (4, 4, 3)),
     "augment": ({"size": (4, 4), "blur": 0.0}, IMAGES, {}, (4, 4, 3)),
+    "frontal": ({"size": (4, 4), "blur": 0.0}, IMAGES, {}, (4, 4, 3)),
     "rotated": ({"size": (4, 4)}, IMAGES, {}, (4, 4, 3)),
     "noisy": ({"size": (4, 4)}, IMAGES, {}, (4, 4, 3)),
     "resized_volume": ({"size": (2, 4, 4)}, VOLUMES, {}, (2, 4, 4, 1)),
@@ -65,6 +66,7 @@ VIEWED: dict[str, tuple[dict[str, Any], np.ndarray, dict[str, Any], tuple[int, .
     "scarf": ({}, TABLE, {"population": TABLE}, (2,)),
     "mask": ({}, TABLE, {}, (2,)),
     "tokens": ({"drop": 0.5}, TEXT, {"tokens": np.ones(4, bool), "unknown": np.int32(0)}, (2, 2)),
+    "report": ({"special_tokens": False}, TEXT, {"tokens": np.ones(4, bool), "unknown": np.int32(0)}, (2, 2)),
     "vector": ({}, TABLE, SCALE, (2,)),
     "vector_noise": ({"noise": 3}, TABLE, SCALE, (5,)),
     "vector_scarf": ({}, TABLE, {**SCALE, "population": TABLE}, (2,)),

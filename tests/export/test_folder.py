@@ -14,6 +14,7 @@ import mmcl_jax as mj
 from mmcl_jax.encoders import ENCODERS
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.sources.source import Source
+from mmcl_jax.export import card as card_module
 from mmcl_jax.export import folder, weights
 from mmcl_jax.export.card import strict
 from mmcl_jax.export.readme import escaped, readme_of
@@ -217,7 +218,7 @@ def test_a_card_names_restricted_training_data(
     assert "Restricted" not in (release / "README.md").read_text()
     recipe = {"name": "mimic_cxr", "options": [], "restriction": "for credentialed users alone."}
     origin = {"fingerprint": "", "directory": "", "recipe": recipe}
-    monkeypatch.setattr("mmcl_jax.export.card.read_origin", lambda directory: origin)
+    monkeypatch.setattr(card_module, "read_origin", lambda directory: origin)
     out = mj.export(digits_run, out=tmp_path / "out", input="image").directory
     assert card_of(out)["restriction"] == "mimic_cxr: for credentialed users alone."
     assert "## Restricted training data\n\nmimic\\_cxr: for credentialed" in (out / "README.md").read_text()

@@ -44,8 +44,9 @@ def untrained_run(config: ConfigDict, store: Store, folder: Path) -> Run:
     """A run with one checkpoint, of drawn weights; with other averages if the config averages weights."""
     run = Run.begin(folder, config, store, fit_inputs(config, store))
     abstract = nnx.eval_shape(lambda: trained_model(config, run.schema, run.inputs.specs, rngs=nnx.Rngs(0)))
-    rng = np.random.default_rng(0)
-    params, model_state = (drawn(tree, rng) for tree in split_model(abstract))
+    # Generators of their own, so that parameters of another encoder change no statistics.
+    rng, other = np.random.default_rng(0), np.random.default_rng(1)
+    params, model_state = (drawn(tree, of) for tree, of in zip(split_model(abstract), (rng, other), strict=True))
     averages = {"params": drawn(params, rng), "model_state": drawn(model_state, rng)}
     state = TrainState(
         step=np.int32(STEP),
@@ -97,7 +98,7 @@ def everything(store: Store) -> ConfigDict:
         "report": view("tokens", modality="report"),
         "words": view("tokens", modality="words"),
         "zones": view("resized", modality="zones"),
-        "sentences": view("tokens", modality="sentences"),
+        "sentences": view("report", modality="sentences", max_tokens=6, special_tokens=False),
         "mixed": view("fused", modality="mixed", of=("image.local", "table")),
         "mixed_rows": view("fused", modality="mixed", of=("image.local", "table_rows")),
         "table_rows": view("rows"),

@@ -18,6 +18,7 @@ _OPERATIONS = f"{_GOLDEN}test_every_operation_is_torchvisions"
 _WINDOWS = f"{_GOLDEN}test_windows_follow_torchvisions_law"
 _JITTER = f"{_GOLDEN}test_the_jitter_follows_torchvisions_law"
 _WHOLE = f"{_GOLDEN}test_whole_views_are_distributed_as_torchvisions"
+_FRONTAL = "tests/views/test_frontal.py::"
 _SCARF = "tests/views/test_table.py::"
 _RANDOM = "tests/views/test_randomness.py::"
 _OPS, _VIEW = "mmcl_jax/views/image_ops.py", "mmcl_jax/views/image.py"
@@ -37,6 +38,11 @@ VIEWS = (
     Mutant("resize: nearest", _SAMPLING, "share = (position - before)", "share = jnp.round(position - before)",
            f"{_OPERATIONS}[resize]"),
     Mutant("flip: upside down", _SAMPLING, "mirrored[axis]", "mirrored[1 - axis]", f"{_OPERATIONS}[flip]"),
+    Mutant("frontal: padded on one side", "mmcl_jax/views/frontal.py", "return -missing,", "return 0 * missing,",
+           f"{_FRONTAL}test_the_plain_form_pads_by_half_of_the_missing_pixels_rounded_down"),
+    Mutant("frontal: views draw different images", "mmcl_jax/views/frontal.py",
+           'fitted.get("picture_keys", keys), picture', "keys, picture",
+           f"{_FRONTAL}test_all_views_of_a_row_draw_the_same_of_its_images"),
     Mutant("rotation: to one side", _VIEW, "minval=-rotation", "minval=0.0", f"{_WHOLE}[cardiac]"),
     Mutant("rotation: border repeated", _OPS, 'mode="fill"', 'mode="clip"', f"{_OPERATIONS}[rotate]"),
     Mutant("jitter: fixed order", _OPS, "jax.random.permutation(order_key, len(drawn))", "jnp.arange(len(drawn))",
@@ -79,6 +85,7 @@ VIEWS = (
            "del step", f"{_RANDOM}test_everything_else_does"),
 )  # fmt: skip
 
+_BERT, _BERT_TESTS = "mmcl_jax/encoders/transformers/bert.py", "tests/encoders/transformers/test_bert.py::"
 _STRUCTURE = "tests/encoders/test_structure.py::"
 _LAYERS = "tests/encoders/test_layers.py::"
 _PRESENCE = "tests/encoders/test_presence.py::"
@@ -105,6 +112,33 @@ ENCODERS = (
            f"{_PRESENCE}test_normalisation_is_that_of_the_rows_without_the_absent_ones"),
     Mutant("text: the end counts", "mmcl_jax/encoders/text.py", "jnp.maximum(mask.sum(axis=1), 1)",
            "jnp.full(len(mask), mask.shape[1])", f"{_ENCODERS}test_a_text_is_the_mean_of_its_tokens"),
+    Mutant("bert: tokens behind the end are seen", _BERT, "query, key, value, mask, heads", "query, key, value, heads",
+           f"{_BERT_TESTS}test_what_lies_behind_the_end_changes_nothing"),
+    Mutant("bert: norms before the layers", _BERT, "x = self.norm1(x + drop(self.mixed(mixed)))",
+           "x = x + drop(self.mixed(self.norm1(mixed)))", f"{_BERT_TESTS}test_the_last_layer_is_that_of_the_formulas"),
+    Mutant("bert: approximate GELU", _BERT, "approximate=False", "approximate=True",
+           f"{_BERT_TESTS}test_the_last_layer_is_that_of_the_formulas"),
+    Mutant("bert: the second type", _BERT, "self.types[...][None, :1]", "self.types[...][None, 1:]",
+           f"{_BERT_TESTS}test_the_last_layer_is_that_of_the_formulas"),
+    Mutant("bert: special tokens are in the text", _BERT, "(sentences >= 0)[:, None]", "(sentences >= -1)[:, None]",
+           f"{_BERT_TESTS}test_the_vector_of_a_sentence_is_the_maximum_over_its_tokens"),
+    Mutant("bert: an absent sentence has a vector", "mmcl_jax/encoders/transformers/sentences.py",
+           "within.any(axis=2))", "jnp.ones_like(within).any(axis=2))",
+           f"{_BERT_TESTS}test_the_vector_of_a_sentence_is_the_maximum_over_its_tokens"),
+    Mutant("bert: embeddings are trained", _BERT, 'return ("tokens", "positions", "types", "norm", *(',
+           'return ("positions", "types", "norm", *(',
+           f"{_BERT_TESTS}test_frozen_parameters_have_no_moments[1-trained2]"),
+    Mutant("bert: one layer too many is frozen", _BERT, "in range(self.frozen_layers)",
+           "in range(self.frozen_layers + 1)", f"{_BERT_TESTS}test_frozen_parameters_have_no_moments[1-trained2]"),
+    Mutant("dropout: one draw for all rows", "mmcl_jax/encoders/transformers/dropout.py",
+           "jax.random.fold_in(key, call)", "jax.random.fold_in(keys[0], call)",
+           f"{_BERT_TESTS}test_dropout_is_of_a_row_alone_and_of_training_alone"),
+    Mutant("dropout: one draw for all layers", "mmcl_jax/encoders/transformers/dropout.py",
+           "jax.random.fold_in(key, call)", "jax.random.fold_in(key, 0 * call)",
+           f"{_BERT_TESTS}test_every_layer_drops_anew"),
+    Mutant("weights of a bert: scales are biases", "mmcl_jax/encoders/weights/bert.py",
+           '".LayerNorm.gamma": ".LayerNorm.weight"', '".LayerNorm.gamma": ".LayerNorm.bias"',
+           "tests/encoders/weights/test_bert.py::test_weights_below_any_prefix[bin--old]"),
     Mutant("convolution: padded as XLA does", "mmcl_jax/encoders/layers.py", "padding=kernel // 2", 'padding="SAME"',
            f"{_LAYERS}test_convolution_pads_like_pytorch"),
     Mutant("stem: pool padded as XLA does", "mmcl_jax/encoders/operations/pool.py",
@@ -125,7 +159,9 @@ ENCODERS = (
     Mutant("table encoder: no rectifier", "mmcl_jax/encoders/mlp.py",
            "x = norm_relu(norm, layer(x), train=train, present=present)",
            "x = norm(layer(x), train=train, present=present)", f"{_STRUCTURE}test_the_table_encoder_by_hand"),
-    Mutant("projector: no rectifier", "mmcl_jax/encoders/projectors.py", "nnx.relu(self.hidden(x))", "self.hidden(x)",
+    Mutant("projector: no rectifier", "mmcl_jax/encoders/projectors.py",
+           "        return self.out(nnx.relu(self.hidden(x)))\n\n\nclass Identity",
+           "        return self.out(self.hidden(x))\n\n\nclass Identity",
            f"{_STRUCTURE}test_the_projector_by_hand"),
     Mutant("one-hot: number taken for a code", "mmcl_jax/encoders/table_input.py", "np.array(widths) == 1",
            "np.array(widths) == 0", "tests/encoders/test_encoders.py::test_one_hot_leaves_columns_in_place"),
@@ -136,11 +172,34 @@ _METHODS = "tests/objectives/test_methods.py::"
 _PAIRS = "tests/objectives/test_pairs.py::test_every_execution_of_every_rule_agrees_with_float64"
 _RULES = "tests/objectives/test_pair_rules.py::test_every_case_agrees_with_float64_in_every_execution"
 _PRESENCE = "tests/objectives/test_presence.py::"
+_LOVT = "tests/objectives/test_lovt.py::"
+_PIXPRO = "tests/objectives/test_pixpro.py::"
 _PARTNERS = "tests/objectives/test_partners.py::test_partners_are_the_same_in_every_execution_on_any_devices"
 
 OBJECTIVES = (
     Mutant("clip: one direction twice", "mmcl_jax/objectives/terms/clip.py", "one(losses.backward)",
            "one(losses.forward)", f"{_TERMS}test_golden_values"),
+    Mutant("clip: identical texts stay negatives", "mmcl_jax/objectives/terms/clip.py", 'exclude(rule, "text")', "rule",
+           f"{_LOVT}test_negatives_within_slices_and_without_identical_reports_or_the_same_patient"),
+    Mutant("clip: negatives of all slices", "mmcl_jax/objectives/terms/clip.py", "slices_of(rule, size=within)", "rule",
+           f"{_LOVT}test_a_large_batch_within_slices_is_the_mean_of_small_batches"),
+    Mutant("alignment: padded sentences enter the norm", "mmcl_jax/objectives/terms/local_alignment.py",
+           'x_mask if self.padding == "mask" else present', "present",
+           f"{_LOVT}test_the_term_agrees_with_float64_and_so_do_its_gradients"),
+    Mutant("alignment: weights have a gradient", "mmcl_jax/objectives/terms/local_alignment.py",
+           "jax.lax.stop_gradient(features.weight) if weighs", "features.weight if weighs",
+           f"{_LOVT}test_the_weights_get_no_gradient_and_a_report_without_sentences_has_no_loss"),
+    Mutant("local: masked sentences are read", "mmcl_jax/objectives/local.py",
+           "jnp.where(mask[:, None], weights, 0)", "jax.nn.softmax(scores, axis=2)",
+           f"{_LOVT}test_alignment_has_the_golden_values_to_seven_digits"),
+    Mutant("pixpro: the smaller cell decides", "mmcl_jax/objectives/terms/pixpro.py", "jnp.maximum(cell, other_cell)",
+           "jnp.minimum(cell, other_cell)", f"{_PIXPRO}test_the_term_agrees_with_float64_and_so_do_its_gradients"),
+    Mutant("pixpro: no exponent", "mmcl_jax/objectives/terms/pixpro.py", "** gamma, 0)", "** 1.0, 0)",
+           f"{_PIXPRO}test_the_term_agrees_with_float64_and_so_do_its_gradients"),
+    Mutant("multi-label: a probe is part of the loss", "mmcl_jax/objectives/terms/prediction/multi_label.py",
+           "value - jax.lax.stop_gradient(value) if detached", "value if detached",
+           "tests/objectives/test_multi_label.py::"
+           "test_a_detached_term_adds_nothing_to_the_loss_and_trains_its_layer_alone"),
     Mutant("nt-xent: an anchor is its own negative", "mmcl_jax/objectives/terms/nt_xent.py",
            "rule=exclude_self(rule)", "rule=rule", f"{_TERMS}test_golden_values"),
     Mutant("nt-xent: temperature ignored", "mmcl_jax/objectives/terms/nt_xent.py", "scale=1 / temperature", "scale=1.0",
@@ -192,7 +251,7 @@ OBJECTIVES = (
            f"{_TERMS}test_terms_of_moments_agree_with_float64"),
     Mutant("vicreg: variance of one view", "mmcl_jax/objectives/terms/vicreg.py", "(hinges[0] + hinges[1]) / 2",
            "hinges[0]", f"{_TERMS}test_terms_of_moments_agree_with_float64"),
-    Mutant("supervised: rows without a label count", "mmcl_jax/objectives/terms/supervised.py", "labelled = label >= 0",
+    Mutant("supervised: rows without a label count", "mmcl_jax/objectives/terms/prediction/supervised.py", "labelled = label >= 0",
            "labelled = label >= -6", f"{_METHODS}test_supervised_is_the_cross_entropy_of_rows_that_have_a_label"),
     Mutant("vime: missing values count", "mmcl_jax/objectives/terms/vime.py", "counts = present.astype(jnp.float32)",
            "counts = jnp.ones_like(row)", f"{_METHODS}test_vime_agrees_with_float64"),
@@ -231,8 +290,8 @@ TRAINING = (
     Mutant("slices: gradients of the last alone", "mmcl_jax/training/step/gradients.py",
            "jax.tree.map(jnp.add, total, ",
            "jax.tree.map(lambda _, new: new, total, ", f"{_SLICES}[digits_simclr]"),
-    Mutant("checkpoint: data from the start", "mmcl_jax/training/loop.py", "data=data.get_state()",
-           'data={"next_index": 0}', "tests/training/test_loop.py::test_a_stopped_run_ends_with_the_same_bits"),
+    Mutant("checkpoint: data from the start", "mmcl_jax/training/loop.py", "step, state, data=data.get_state()",
+           'step, state, data={"next_index": 0}', "tests/training/test_loop.py::test_a_stopped_run_ends_with_the_same_bits"),
     Mutant("sampler: one order for all epochs", "mmcl_jax/data/samplers/shuffle.py",
            "default_rng([seed, epoch])", "default_rng([seed, 0])",
            "tests/data/test_input.py::test_an_epoch_holds_every_row_once_but_the_remainder"),

@@ -49,6 +49,7 @@ CALLS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
     "nnclr": ({"queue": 5}, (X, Y), {"predictions": (P, Q), "queue": RNG.normal(size=(5, D)).astype(np.float32)}),
     "supervised": ({"classes": 3}, (X,), {"labels": LABELS}),
     "supervised, logits": ({"classes": 3}, (), {"labels": LABELS, "each": X[:, :3]}),
+    "multi_label": ({"labels": ("a", "b")}, (X,), {"targets": {"a": LABELS, "b": np.minimum(LABELS, 1)}}),
     "vime": ({"widths": (1, 3, 1)}, (X,), {"views": SEEN, "inputs": ROWS}),
     "local_alignment": ({}, tuple(LOCAL), {}),
     "pixpro": ({"between": ("image_1", "image_2")}, (X, Y), {"teacher": (P, Q)}),

@@ -10,12 +10,16 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.config import encoder, experiment, input, projector, term, view
+from mmcl_jax.data.kinds.text import TextKind
+from mmcl_jax.data.schema import Entry, Schema
+from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.torch_names import to_torch
 from mmcl_jax.encoders.transformers.bert import bert
 from mmcl_jax.encoders.weights.bert import bert_name
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
+from mmcl_jax.training.state.model import sentence_cautions
 from mmcl_jax.training.state.train_state import split_model
 from tests.data.many import WORDS, store_of
 
@@ -90,3 +94,25 @@ def test_the_vocabulary_beside_the_weights_is_compared(config: ConfigDict, tmp_p
     other.encoders.report.weights = str(tmp_path / weights.name)
     with pytest.raises(UserError, match=r"vocab.txt, is not that of the store: token 0 is 'left', not '\[UNK\]'; prep"):
         pretrain(other, tmp_path / "run", log=quiet)
+
+
+def test_sentences_without_a_vector_are_said() -> None:
+    """Numbers may be left out, and a text may have no sentence."""
+    texts = np.full((4, 5, 2), -1, np.int32)
+    texts[0, :4] = [[1, 0], [1, 0], [1, 2], [1, 3]]
+    texts[1, :5] = [[1, 0], [1, 1], [1, 2], [1, 3], [1, 4]]
+    texts[2, :1] = [[1, 7]]
+    schema = Schema({"report": Entry(kind="text", shape=(5, 2), dtype="int32")})
+    fitted = TextKind().fit(texts, "report", schema, WORDS)
+    assert fitted.rows_by_sentences.tolist() == [1, 1, 0, 1, 0, 1]
+
+    def said(sentences: int) -> tuple[str, ...]:
+        made = nnx.eval_shape(
+            lambda: bert(**SIZES, vocabulary=5, frozen_layers=None, sentences=sentences, rngs=nnx.Rngs(0))
+        )
+        model = Model({"report": made}, {}, {}, {}, {})
+        return sentence_cautions(model, {"report": {"rows_by_sentences": fitted.rows_by_sentences}})
+
+    (sentence,) = said(2)
+    assert sentence.startswith(f"{KEY}.sentences: 2 of 4 training rows have more than 2 sentences, up to 5; sentences")
+    assert said(5) == ()

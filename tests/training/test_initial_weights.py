@@ -64,6 +64,8 @@ def test_target_and_averages_begin_with_the_weights(tiny_config, tmp_path: Path)
         f"encoders.image.weights={write(tmp_path / 'w.safetensors')}",
         "frozen=('encoders.image.convs.0.*',)",
         "average.kind=ema",
+        "encoders.image.pooling=attention",  # whose parameters are in no file
+        "encoders.image.pooling_heads=2",
     )
     experiment = build_experiment(config, Store.open(config.data))
     weights = initial_weights(config, experiment.graphdef, jax.eval_shape(experiment.init, 0).weights())

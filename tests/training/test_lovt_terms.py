@@ -45,7 +45,7 @@ SPECS = {
 }
 TERMS = (
     clip(between=("image", "report"), balance=0.75, within=8, text="ignore", group="ignore"),
-    local_alignment(padding="mask"),
+    local_alignment(),
 )
 
 
@@ -65,11 +65,10 @@ def batch_of(junk: float) -> dict[str, np.ndarray]:
     }
 
 
-def gradients(devices: int, size: int | None, *, padding: str = "mask", junk: float = -1) -> Any:
+def gradients(devices: int, size: int | None, *, junk: float = -1) -> Any:
     """Gradients, model state and metrics, with or without slices."""
     mesh = make_mesh(jax.devices()[:devices])
-    terms = (TERMS[0], local_alignment(padding=padding))
-    objective = Objective(terms, {"image": "image", "report": "report"}, execution=Execution(mesh=mesh))
+    objective = Objective(TERMS, {"image": "image", "report": "report"}, execution=Execution(mesh=mesh))
     model = build_model(CONFIG, SPECS, rngs=nnx.Rngs(0))
     sizes = (Sizes(pooled=4, local=4, embedding=WIDTH),) * 2
     context = LayerInput(
@@ -78,7 +77,7 @@ def gradients(devices: int, size: int | None, *, padding: str = "mask", junk: fl
         rngs=nnx.Rngs(1),
         dtype=jnp.float32,
     )
-    model.heads = nnx.Dict({"term_1": nnx.Dict({"align": terms[1].layers["align"].build(context)})})
+    model.heads = nnx.Dict({"term_1": nnx.Dict({"align": TERMS[1].layers["align"].build(context)})})
     graph = nnx.graphdef(model)
     params, model_state = put_whole(jax.device_get(split_model(model)), replicated(mesh))
 
@@ -104,7 +103,7 @@ def expected() -> Any:
     return gradients(1, None)
 
 
-@pytest.mark.parametrize(("devices", "size"), [(1, 8), (2, 16), (8, None)])
+@pytest.mark.parametrize(("devices", "size"), [(2, 16), (8, None)])
 def test_slices_and_devices_change_nothing(devices: int, size: int | None, expected: Any) -> None:
     actual = gradients(devices, size, junk=7)  # what absent rows hold changes nothing, either
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
@@ -113,25 +112,12 @@ def test_slices_and_devices_change_nothing(devices: int, size: int | None, expec
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=2e-5)
 
 
-def test_all_parts_are_trained_and_the_norm_of_both_directions_has_seen_both(expected: Any) -> None:
+def test_all_parts_are_trained_and_the_norm_has_statistics(expected: Any) -> None:
     slopes, state, metrics = expected
     align = slopes["heads"]["term_1"]["align"]
     pool = slopes["encoders"]["image"]["attention_pool"]["attention"]
-    for part in (
-        align["value"]["kernel"],
-        align["norm"]["scale"],
-        pool["query"]["kernel"],
-        pool["key_value"]["kernel"],
-    ):
-        assert np.abs(part).max() > 1e-4
-    assert (
-        metrics["local_alignment/image.local-report.local/rows"] == 15
-    )  # of 20 with a report and 30 that are no padding
+    trained = (align["value"]["kernel"], align["norm"]["scale"], pool["query"]["kernel"], pool["key_value"]["kernel"])
+    assert min(np.abs(part).max() for part in trained) > 1e-4
+    # Of 20 rows with a report and 30 that are no padding.
+    assert metrics["local_alignment/image.local-report.local/rows"] == 15
     assert np.all(state["heads"]["term_1"]["align"]["norm"]["var"] != 1)
-
-
-def test_padded_sentences_enter_the_norm_if_asked_for(expected: Any) -> None:
-    included = gradients(1, None, padding="include")
-    name = "local_alignment/image.local-report.local"
-    assert included[2][name] != expected[2][name]
-    assert included[2][f"{name}/first"] == expected[2][f"{name}/first"]  # the regions of an image all exist

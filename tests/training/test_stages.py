@@ -202,4 +202,4 @@ def test_the_local_term_fits_a_model_whose_views_have_maps(tiny_config, digits_s
     made = build_experiment(config, digits_store, jax.devices()[:1])
     state, metrics = jax.eval_shape(make_step(made), *made.shapes())
     assert metrics["local_alignment/image_1.local-image_2.local"].shape == ()
-    assert state.params["heads"]["term_1"]["align"].keys() == {"key", "value", "out"}
+    assert state.params["heads"]["term_1"]["align"].keys() == {"key", "value", "out", "norm"}

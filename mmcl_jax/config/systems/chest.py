@@ -31,6 +31,7 @@ class Chest(Preset):
       max_tokens: the largest number of tokens of a report.
       slices: number of samples that are contrasted with each other, LoVT's batch on the accelerator.
       micro_batch: samples that are encoded at a time; None for the whole batch.
+      monitor: values of `config.monitor`.
       image_epochs: epochs of the image-only baselines that do not stop early.
       hidden: width of the hidden layer of all projectors.
       out: width of LoVT's embeddings.
@@ -43,6 +44,7 @@ class Chest(Preset):
     max_tokens: int
     slices: int = 32
     micro_batch: int | None = None
+    monitor: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"epochs": 1, "rows": 2048})
     image_epochs: int = 100
     hidden: int = 2048
     out: int = 512
@@ -60,6 +62,7 @@ class Chest(Preset):
         config.optimizer = optimizer("adamw", weight_decay=self.weight_decay)
         config.schedule = schedule("cosine_cycles", learning_rate=self.learning_rate)
         config.validation.epochs = 1
+        config.monitor.update(self.monitor)
         config.stop = {"patience": self.patience, "min_delta": 1e-5, "on": ()}
         return config
 
@@ -114,6 +117,12 @@ class Chest(Preset):
     def project(self, *keys: str) -> dict[str, ConfigDict]:
         """Return LoVT's projectors."""
         return {key: projector("lovt_mlp", hidden=self.hidden, out=self.out) for key in keys}
+
+    def probes(self, *views: str) -> tuple[ConfigDict, ...]:
+        """Return a linear probe of CheXpert's labels beside the training, on the features of each of these views."""
+        return tuple(
+            term("multi_label", between=(view,), labels=CHEXPERT_LABELS, detached=True, dropout=0.2) for view in views
+        )
 
     def pixelpro(self, *, local: bool) -> ConfigDict:
         """Return PixelPro; its pixel term compares real maps, or, not `local`, pooled features as in released code."""
@@ -207,16 +216,16 @@ CHEST = dataclasses.replace(
     frontal={"flip": 0.0, "blur_kernel": 7, "blur_sigma": (0.1, 0.75)},
     image_encoder=functools.partial(encoder, "cnn", channels=(32, 64, 128)),
     report_encoder=functools.partial(
-        encoder, "bert", layers=2, width=128, heads=4, hidden=256, positions=128, frozen_layers=None, sentences=16
+        encoder, "bert", layers=2, width=128, heads=4, hidden=256, positions=96, frozen_layers=None, sentences=16
     ),
-    max_tokens=128,
+    max_tokens=96,
     small=True,
     dtype="float32",
-    batch_size=64,
-    group_size=32,
+    batch_size=32,
     micro_batch=None,
-    epochs=30,
-    image_epochs=30,
+    monitor={"epochs": 5, "rows": 512},
+    epochs=20,
+    image_epochs=20,
     warmup_epochs=1,
     checkpoint_every=200,
     learning_rate=1e-3,

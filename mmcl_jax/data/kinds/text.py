@@ -27,11 +27,13 @@ class TokenCounts:
       tokens: the mask `[V]` of tokens that occur in training rows.
       unknown: the token that replaces all others.
       special_tokens: the tokens `[CLS]` and `[SEP]`, int32 `[2]`; `[0]` if the vocabulary lacks one of them.
+      rows_by_sentences: the number of training rows that have 0, 1, 2, ... sentences.
     """
 
     tokens: np.ndarray
     unknown: int
     special_tokens: np.ndarray
+    rows_by_sentences: np.ndarray
 
 
 def special_tokens(vocabulary: Sequence[str]) -> np.ndarray:
@@ -111,12 +113,17 @@ class TextKind(Kind):
         return None
 
     def fit(self, rows: object, name: str, schema: Schema, names: Sequence[str]) -> TokenCounts:
-        """Return the mask of tokens that occur in the training rows."""
+        """Return the mask of tokens that occur in the training rows, and how many sentences the rows have."""
         counts = np.zeros(len(names), np.int64)
+        by_sentences = np.zeros(schema.entries[name].shape[0] + 1, np.int64)
         for part in chunks(rows):
-            tokens = part[..., 0]
+            tokens, number = part[..., 0], part[..., 1]
             counts += np.bincount(tokens[tokens >= 0], minlength=len(names))
-        return TokenCounts(counts > 0, list(names).index(UNKNOWN), special_tokens(names))
+            before = np.concatenate([np.full_like(number[:, :1], -1), number[:, :-1]], axis=1)
+            sentences = ((number >= 0) & (number != before)).sum(axis=1)
+            by_sentences += np.bincount(sentences, minlength=len(by_sentences))
+        by_sentences = by_sentences[: np.flatnonzero(by_sentences).max(initial=0) + 1]
+        return TokenCounts(counts > 0, list(names).index(UNKNOWN), special_tokens(names), by_sentences)
 
     def encode(self, rows: np.ndarray, fitted: TokenCounts) -> np.ndarray:
         """Return the rows with `[UNK]` in place of every token that no training row has."""

@@ -14,7 +14,7 @@ from mmcl_jax.prepare.recipe import Recipe, Step
 from mmcl_jax.prepare.sources import Source
 
 
-def covid_rural(*, root: Path, ids: Path | None = None, equalise: bool = True) -> Recipe:
+def covid_rural(*, root: Path, ids: Path | None = None, equalise: bool = True, pad: bool = True) -> Recipe:
     """Return COVID Rural: an image with the `mask` of its opacities per row; `group` is the patient.
 
     Images, which are stored in colour, become the mean of their colours. Those without a mask are left out and counted.
@@ -24,6 +24,7 @@ def covid_rural(*, root: Path, ids: Path | None = None, equalise: bool = True) -
       ids: the folder of the released train.csv, validation.csv and test.csv; by default 60/20/20 % are drawn, by
         patient.
       equalise: whether histograms are equalised.
+      pad: whether images are padded to a square with black; if not, `--aspect` says how they are made to fit.
 
     Raises:
       UserError: a folder is missing, or no image has a mask.
@@ -44,6 +45,7 @@ def covid_rural(*, root: Path, ids: Path | None = None, equalise: bool = True) -
         targets={"mask": mask},
         patients={name: name.partition("_")[0] for name in kept},
         ids=ids,
+        pad=pad,
         equalise=equalise,
         read=read_grey,
         steps=[Step("images with a mask", len(names), len(kept))],

@@ -58,10 +58,11 @@ def recipe(
     steps: Sequence[Step] = (),
     read: Reader | None = None,
     equalise: bool = False,
+    pad: bool = True,
 ) -> Recipe:
     """Return the recipe of images with boxes or masks; every image is a row.
 
-    Images are padded to a square, and boxes and masks with them. Where a folder of released splits is given, the first
+    Boxes and masks are padded with their images. Where a folder of released splits is given, the first
     1 % and 10 % of the training rows are the subsets `train_1` and `train_10`.
 
     Args:
@@ -79,6 +80,7 @@ def recipe(
       steps: of the recipe.
       read: of the files.
       equalise: whether histograms are equalised.
+      pad: whether images are padded to a square.
 
     Raises:
       UserError: there is no image, or a list of `ids` is missing.
@@ -125,7 +127,7 @@ def recipe(
         subsets=subsets,
         steps=(*steps, Step("images", rows.height, rows.height)),
         read=read,
-        fields={"aspect": "pad", "split": SPLIT, **({"equalise": True} if equalise else {})},
+        fields={"split": SPLIT, **({"aspect": "pad"} if pad else {}), **({"equalise": True} if equalise else {})},
     )
 
 

@@ -17,11 +17,12 @@ import polars as pl
 
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.datasets.chest.reports import opened
-from mmcl_jax.datasets.chest.sections import findings_and_impression
 from mmcl_jax.datasets.chest.tables import find, found, number, read_csv
 from mmcl_jax.errors import check
 from mmcl_jax.page.wording import counted
 from mmcl_jax.prepare.recipe import Recipe, Step
+from mmcl_jax.prepare.reports.sections import FINDINGS as FINDINGS_IMPRESSION
+from mmcl_jax.prepare.reports.sections import sections
 from mmcl_jax.prepare.sources import Source
 from mmcl_jax.text import brief
 
@@ -48,6 +49,12 @@ def mimic_cxr(
     reports: Path | None = None,
     vocabulary: Path | None = None,
     vocabulary_size: int = 8000,
+    lowercase: bool | None = None,
+    length: int | None = None,
+    min_words: int = 3,
+    drop: tuple[Literal["priors", "lateral"], ...] = (),
+    show_text: bool = False,
+    pad: bool = True,
 ) -> Recipe:
     """Return MIMIC-CXR: studies with their frontal images, `image`, and the findings and impression, `report`.
 
@@ -63,8 +70,16 @@ def mimic_cxr(
       share: of the training rows that are kept, the first in the order of the subjects, as LoVT's 30 %.
       most: the largest number of images that are kept of a study, the first by name; by default all.
       reports: the zip of the reports, or the folder of its `files/`; by default `mimic-cxr-reports.zip`.
-      vocabulary: of word pieces, one per line, or a tokenizer.json; by default fitted to the training rows.
+      vocabulary: of word pieces, one per line, or a tokenizer.json; by default word pieces are fitted to the training
+        rows.
       vocabulary_size: the largest size of a fitted vocabulary.
+      lowercase: whether reports become lower case; by default, unless the vocabulary has capitals. The tokenizer of
+        clinicalBERT makes them so, and its vocabulary has capitals.
+      length: the largest number of tokens that the store keeps of a report; by default all.
+      min_words: sentences of fewer words and punctuation marks are dropped; 3 in LoVT.
+      drop: sentences that are dropped: those on earlier examinations ("priors"), and on a "lateral" view.
+      show_text: whether pages may show reports.
+      pad: whether images are padded to a square with black; if not, `--aspect` says how they are made to fit.
 
     Raises:
       UserError: a file is missing or wrong, tables contradict each other, or a report is missing or no text.
@@ -88,10 +103,11 @@ def mimic_cxr(
         steps.append(Step(f"studies without the last {1 - share:.0%} of train", before, kept.height))
     studies = kept
     texts = _reports(path, studies)
-    missing = sum(text is None for text in texts)
+    missing = sum(sections(text) is None for text in texts)
     steps.append(Step(f"studies; {missing} have neither findings nor impression", studies.height, studies.height))
     rows = _labelled(studies, folders, uncertain, blank)
     rows, labels = _of_patients(rows, folders)
+    rows = rows.drop("split", "date")
     file = Path(f"reports of {path}")
     names = [name for name in rows.columns if name.startswith("image")]
     return Recipe(
@@ -112,8 +128,10 @@ def mimic_cxr(
         ),
         entries={
             "report": Source(
-                kind="text", file=file, key="study", column=("report",), vocabulary=vocabulary,
-                vocabulary_size=vocabulary_size,
+                kind="text", file=file, key="study", column=("report",), sections=FINDINGS_IMPRESSION,
+                tokenizer="byte_pairs" if vocabulary else "word_pieces", vocabulary=vocabulary,
+                vocabulary_size=vocabulary_size, lowercase=lowercase, length=length, min_words=min_words, drop=drop,
+                show_text=show_text,
             )
         },
         tables={file: pl.DataFrame({"study": studies["study"], "report": pl.Series(texts, dtype=pl.String)})},
@@ -122,7 +140,7 @@ def mimic_cxr(
             split: studies.filter(pl.col("split") == word)["study"].to_list() for word, split in SPLITS.items()
         },
         steps=tuple(steps),
-        fields={"aspect": "pad", "stack": "varying", "cohort": "outer"},
+        fields={"stack": "varying", "cohort": "outer", **({"aspect": "pad"} if pad else {})},
         restriction=RESTRICTION,
     )  # fmt: skip
 
@@ -229,13 +247,10 @@ def _first(studies: pl.DataFrame, share: float) -> pl.DataFrame:
     return studies.filter(~train | (train.cum_sum() <= max(1, math.floor(share * count + 1e-9))))
 
 
-def _reports(path: Path, studies: pl.DataFrame) -> list[str | None]:
-    """Return the findings and impression of every study, None for a report with neither."""
+def _reports(path: Path, studies: pl.DataFrame) -> list[str]:
+    """Return the report of every study."""
     with opened(path) as reports:
-        return [
-            findings_and_impression(reports.text(subject, study))
-            for subject, study in studies.select("subject", "study").iter_rows()
-        ]
+        return [reports.text(subject, study) for subject, study in studies.select("subject", "study").iter_rows()]
 
 
 def _labelled(studies: pl.DataFrame, folders: Sequence[Path], uncertain: str, blank: str) -> pl.DataFrame:

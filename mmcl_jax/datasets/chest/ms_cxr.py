@@ -54,7 +54,13 @@ class _Category(TypedDict):
 
 
 def ms_cxr(
-    *, root: Path, mimic: Path | None = None, vocabulary: Path | None = None, vocabulary_size: int = 8000
+    *,
+    root: Path,
+    mimic: Path | None = None,
+    vocabulary: Path | None = None,
+    vocabulary_size: int = 8000,
+    show_text: bool = False,
+    pad: bool = True,
 ) -> Recipe:
     """Return MS-CXR: a phrase, `report`, with its image and its boxes, `lesions`, per row.
 
@@ -65,7 +71,9 @@ def ms_cxr(
       root: the folder of the table.
       mimic: the folder with MIMIC-CXR-JPG's `files/`; by default `root`, or `mimic-cxr-jpg_2-0-0` in it.
       vocabulary: the tokenizer.report.json of the store that encoders of phrases were trained on, or a vocabulary.
-      vocabulary_size: the largest size of a fitted vocabulary.
+      vocabulary_size: the largest size of a fitted vocabulary of word pieces.
+      show_text: whether pages may show phrases.
+      pad: whether images are padded to a square with black; if not, `--aspect` says how they are made to fit.
 
     Raises:
       UserError: a file is missing, or a row or annotation is wrong.
@@ -121,7 +129,8 @@ def ms_cxr(
         entries={
             "report": Source(
                 kind="text", file=texts, key="phrase", column=("text",), vocabulary=vocabulary,
-                vocabulary_size=vocabulary_size,
+                tokenizer="byte_pairs" if vocabulary else "word_pieces", vocabulary_size=vocabulary_size,
+                show_text=show_text,
             )
         },
         targets={
@@ -135,7 +144,7 @@ def ms_cxr(
         },
         required=("image", "report"),
         steps=(Step(f"phrases of {counted(len(counts), 'image')}, with {len(boxes)} boxes", len(keys), len(keys)),),
-        fields={"aspect": "pad", "split": SPLIT, "duplicates": "keep"},
+        fields={"split": SPLIT, "duplicates": "keep", **({"aspect": "pad"} if pad else {})},
     )  # fmt: skip
 
 

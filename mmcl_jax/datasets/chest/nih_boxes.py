@@ -26,6 +26,7 @@ def nih_boxes(
     classes: tuple[str, ...] = FINDINGS,
     no_finding: int = 0,
     equalise: bool = True,
+    pad: bool = True,
 ) -> Recipe:
     """Return NIH's boxes: an image with its boxes `lesions`, and a mask per class, `mask_CLASS`, per row.
 
@@ -40,6 +41,7 @@ def nih_boxes(
       no_finding: number of images without a finding to add, the first of `Data_Entry_2017_v2020.csv`. With `ids`,
         those in the lists are added.
       equalise: whether histograms are equalised.
+      pad: whether images are padded to a square with black; if not, `--aspect` says how they are made to fit.
 
     Raises:
       UserError: a file is missing, a class is unknown, or a row of the table is wrong.
@@ -81,6 +83,7 @@ def nih_boxes(
         positive={key: bool(found) for key, found in boxes.items()},
         patients={key: key.partition("_")[0] for key in boxes},
         ids=ids,
+        pad=pad,
         equalise=equalise,
         read=read_grey,
         steps=steps,

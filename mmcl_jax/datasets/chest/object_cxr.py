@@ -26,7 +26,12 @@ _SEED = 0
 
 
 def object_cxr(
-    *, root: Path, ids: Path | None = None, boxes: Literal["right", "released"] = "right", equalise: bool = True
+    *,
+    root: Path,
+    ids: Path | None = None,
+    boxes: Literal["right", "released"] = "right",
+    equalise: bool = True,
+    pad: bool = True,
 ) -> Recipe:
     """Return Object-CXR: an image with the boxes `lesions` of its foreign objects and their `mask` per row.
 
@@ -40,6 +45,7 @@ def object_cxr(
       boxes: "released" exchanges the width and the height of every box and x and y of polygons in masks, as the
         released code does; what then lies outside of the image is cut off.
       equalise: whether histograms are equalised.
+      pad: whether images are padded to a square with black; if not, `--aspect` says how they are made to fit.
 
     Raises:
       UserError: a file is missing, or a row of a table is wrong.
@@ -84,6 +90,7 @@ def object_cxr(
         positive={key: bool(found) for key, found in lesions.items()},
         splits={"train": train, "val": val, "test": parts["dev"]},
         ids=ids,
+        pad=pad,
         equalise=equalise,
         read=read_grey,
         steps=steps,

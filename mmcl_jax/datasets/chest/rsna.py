@@ -14,7 +14,7 @@ from mmcl_jax.prepare.recipe import Recipe, Step
 _SIDES = ("x", "y", "width", "height")
 
 
-def rsna(*, root: Path, ids: Path | None = None) -> Recipe:
+def rsna(*, root: Path, ids: Path | None = None, pad: bool = True) -> Recipe:
     """Return RSNA: an image with its boxes `lesions` and the union of these, `mask`, per row.
 
     A patient of this data set has one image. Histograms are not equalised, as in LoVT. Reading DICOM needs the extra
@@ -23,6 +23,7 @@ def rsna(*, root: Path, ids: Path | None = None) -> Recipe:
     Args:
       root: the folder of the data set.
       ids: the folder of the released train.csv, validation.csv and test.csv; by default 60/20/20 % are drawn.
+      pad: whether images are padded to a square with black; if not, `--aspect` says how they are made to fit.
 
     Raises:
       UserError: a file is missing, or a row of the table is wrong.
@@ -54,5 +55,6 @@ def rsna(*, root: Path, ids: Path | None = None) -> Recipe:
         drawn={"mask": ("shapes", "opacity", {key: "|".join(box.shape for box in of) for key, of in boxes.items()})},
         positive=positive,
         ids=ids,
+        pad=pad,
         steps=[Step(f"{count} boxes of {sum(positive.values())} images", len(boxes), len(boxes))],
     )

@@ -13,7 +13,7 @@ from mmcl_jax.prepare.images.masks.drawn import EMPTY
 from mmcl_jax.prepare.recipe import Recipe, Step
 
 
-def siim(*, root: Path, ids: Path | None = None, equalise: bool = True) -> Recipe:
+def siim(*, root: Path, ids: Path | None = None, equalise: bool = True, pad: bool = True) -> Recipe:
     """Return SIIM: an image with the `mask` of its pneumothorax per row, empty where there is none.
 
     A pixel that any annotation of an image marks is marked. Images in the folder that the table does not have are not
@@ -24,6 +24,7 @@ def siim(*, root: Path, ids: Path | None = None, equalise: bool = True) -> Recip
       root: the folder of the data set.
       ids: the folder of the released train.csv, validation.csv and test.csv; by default 60/20/20 % are drawn.
       equalise: whether histograms are equalised.
+      pad: whether images are padded to a square with black; if not, `--aspect` says how they are made to fit.
 
     Raises:
       UserError: a file is missing, or a row of the table is wrong.
@@ -47,6 +48,7 @@ def siim(*, root: Path, ids: Path | None = None, equalise: bool = True) -> Recip
         drawn={"mask": ("runs", "pneumothorax", {key: "|".join(of) for key, of in texts.items()})},
         positive=positive,
         ids=ids,
+        pad=pad,
         equalise=equalise,
         steps=[Step(f"images of the table, {sum(positive.values())} with pneumothorax", len(files), len(texts))],
     )

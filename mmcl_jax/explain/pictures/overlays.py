@@ -33,16 +33,25 @@ def write_overlays(
     digits = len(str(len(rows)))
     for index, (row, title) in enumerate(zip(rows, titles, strict=True)):
         name = f"overlay-{index + 1:0{digits}d}.png"
-        Image.fromarray(overlay(**row, upwards=upwards)).save(folder / name)
+        panels = overlay(row["view"], row["maps"], row.get("guided"), upwards=upwards)
+        Image.fromarray(panels).save(folder / name)
         sides = "left the image, then the map over it" + (", right the guided map" if "guided" in row else "")
         pictures.append(Picture(name, f"{title}: {sides}."))
     return pictures
 
 
 def overlay(
-    view: np.ndarray, maps: np.ndarray, guided: np.ndarray | None = None, *, upwards: bool = False
+    view: np.ndarray,
+    maps: np.ndarray,
+    guided: np.ndarray | None = None,
+    *,
+    upwards: bool = False,
+    full: float | None = None,
 ) -> np.ndarray:
-    """Return the panels of one row side by side, uint8 `[H, W, 3]`; a map that is zero everywhere shows nothing."""
+    """Return the panels of one row side by side, uint8 `[H, W, 3]`; a map that is zero everywhere shows nothing.
+
+    `full` is the value from which on a map has its full colour; by default its largest value.
+    """
     if view.ndim == 4:
         factors = [new / old for new, old in zip(view.shape, maps.shape, strict=False)]
         maps = ndimage.zoom(maps, factors, order=1, mode="nearest", grid_mode=True) if max(factors) > 1 else maps
@@ -58,13 +67,14 @@ def overlay(
     if image.min() < 0 or image.max() > 1:  # numbers without a range of their own, such as those of a scan
         image = (image - image.min()) / np.ptp(image)
     plain = np.asarray(Image.fromarray(_bytes(image)).resize(size, Image.Resampling.NEAREST)) / 255
-    share = (maps / maps.max() if maps.max() > 0 else np.zeros_like(maps)).astype(np.float32)
+    most = maps.max() if full is None else full
+    share = (maps / most if most > 0 else np.zeros_like(maps)).astype(np.float32)
     heat = np.clip(np.asarray(Image.fromarray(share).resize(size, Image.Resampling.BILINEAR)), 0, 1)
     opacity = _OPACITY * heat[:, :, None]
     panels = [plain, plain * (1 - opacity) + colormaps["turbo"](heat)[:, :, :3] * opacity]
     if guided is not None:
-        most = np.percentile(np.abs(guided), _BRIGHTEST) or np.abs(guided).max() or 1
-        contrast = np.clip(0.5 + 0.5 * guided / most, 0, 1)
+        brightest = np.percentile(np.abs(guided), _BRIGHTEST) or np.abs(guided).max() or 1
+        contrast = np.clip(0.5 + 0.5 * guided / brightest, 0, 1)
         colour = contrast if guided.shape[2] == 3 else contrast.mean(axis=2, keepdims=True).repeat(3, axis=2)
         panels.append(np.asarray(Image.fromarray(_bytes(colour)).resize(size, Image.Resampling.NEAREST)) / 255)
     return _bytes(np.concatenate(panels, axis=1))

@@ -39,7 +39,7 @@ class Row:
       maps: `[n, gh, gw]`, a map over the regions for each sentence.
       sentences: the index of each in the report; -1 for a phrase.
       texts: the sentences of the whole report, or the phrase; () if texts are not shown.
-      above: whether a map is of cosines, of which what is above the smallest is shown.
+      cosine: whether the maps are cosines, or else weights whose sum is 1.
     """
 
     key: str
@@ -47,19 +47,37 @@ class Row:
     maps: np.ndarray
     sentences: tuple[int, ...]
     texts: tuple[str, ...]
-    above: bool
+    cosine: bool
 
     def panels(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return the image, and the map of each sentence over it, uint8 `[H, W, 3]`."""
-        shown = [one - one.min() if self.above else one for one in self.maps]
+        """Return the image, and the map of each sentence over it, uint8 `[H, W, 3]`.
+
+        Weights are shown as far as they are above equal weights, and cosines above their smallest. A map that is almost
+        flat shows almost nothing: the full colour begins at twice the equal weight, and at a cosine 0.2 above.
+        """
         plain = np.split(overlay(self.view, np.zeros(self.maps.shape[1:])), 2, axis=1)[0]
-        return plain, [np.split(overlay(self.view, one), 2, axis=1)[1] for one in shown]
+        drawn = []
+        for one in self.maps:
+            above = one - one.min() if self.cosine else above_equal(one)
+            full = max(float(above.max()), 0.2 if self.cosine else 1.0)
+            drawn.append(np.split(overlay(self.view, above, full=full), 2, axis=1)[1])
+        return plain, drawn
 
     def words(self, sentence: int) -> str:
         """Return a sentence, or its number from 1 if texts are not shown."""
         if not self.texts:
             return f"Sentence {sentence + 1}"
         return self.texts[max(sentence, 0)]
+
+
+def above_equal(weights: np.ndarray) -> np.ndarray:
+    """Return by how many times the equal weight each of some weights is above it; 0 for those below.
+
+    Example:
+      >>> above_equal(np.array([0.5, 0.25, 0.25, 0.0])).tolist()
+      [1.0, 0.0, 0.0, 0.0]
+    """
+    return np.maximum(weights * weights.size - 1, 0)
 
 
 def write_pictures(folder: Path, rows: Sequence[Row], what: str, text: str) -> list[Picture]:
@@ -83,7 +101,8 @@ def write_pictures(folder: Path, rows: Sequence[Row], what: str, text: str) -> l
         pictures.append(Picture(file, f"{clipped(row.key, 40)}: the image, then {about}{f': {said}' if said else ''}."))
         sections.append(_section(row, plain, maps, number))
     heading = "Where a phrase points" if text else "Where sentences point"
-    lead = f"{f'The phrase is “{clipped(text, 120)}”. ' if text else ''}Red regions have the largest values: {what}."
+    phrase = f"The phrase is “{clipped(text, 120)}”. " if text else ""
+    lead = f"{phrase}The colour is {what}, from blue to red; without colour a map is flat or below."
     body = element(
         "body",
         element(

@@ -21,8 +21,8 @@ from mmcl_jax.page.wording import clipped, counted
 
 MAPS = "sentences.npz"
 _WORDS = {
-    ALIGNMENT: "the attention of the sentence over the regions, by the term that aligns them",
-    COSINE: "the cosine of the regions with the sentence",
+    ALIGNMENT: "the attention of the sentence over the regions, by the term that aligns them, above equal weights",
+    COSINE: "the cosine of the regions with the sentence, above the smallest",
 }
 
 
@@ -93,7 +93,7 @@ def sentences(subject: Subject, folder: Path) -> Result:
                 maps=located.maps[shown][own].reshape(len(own), *located.grid),
                 sentences=tuple(located.queries[number].sentence for number in own),
                 texts=tuple(words),
-                above=shown == COSINE,
+                cosine=shown == COSINE,
             )
         )
     pictures = write_pictures(folder, [row for row in drawn if len(row.maps)], _WORDS[shown], text or "")

@@ -21,6 +21,7 @@ from .rows import MLP, GeneticsMLP, TextEmbedding
 from .scans import Scan
 from .sequences import ResNet1D
 from .table_transformer import TableTransformer
+from .texts import report
 from .vit import VisionTransformer
 
 ENCODERS: dict[str, Any] = {
@@ -181,7 +182,11 @@ class Export(nn.Module):
             token, known = rows[..., 0], getattr(self, f"_{name}_tokens")
             unknown = (token >= 0) & ~known[token.clamp(min=0).long()]
             token = torch.where(unknown, getattr(self, f"_{name}_unknown").to(token.dtype), token)
-            return torch.stack([token, rows[..., 1]], -1)
+            texts = torch.stack([token, rows[..., 1]], -1)
+            if spec["view"] != "report":
+                return texts
+            special = getattr(self, f"_{name}_special_tokens") if spec["special_tokens"] else None
+            return report(texts, spec["max_tokens"], special)
         return rows
 
     def rows(self, name: str, cells: Sequence[Mapping[str, Any]]) -> Tensor:

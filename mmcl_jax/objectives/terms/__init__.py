@@ -10,9 +10,10 @@ from mmcl_jax.objectives.terms.matching import matching as matching
 from mmcl_jax.objectives.terms.nnclr import nnclr as nnclr
 from mmcl_jax.objectives.terms.nt_xent import nt_xent as nt_xent
 from mmcl_jax.objectives.terms.pixpro import pixpro as pixpro
+from mmcl_jax.objectives.terms.prediction.multi_label import multi_label as multi_label
+from mmcl_jax.objectives.terms.prediction.supervised import supervised as supervised
 from mmcl_jax.objectives.terms.siglip import siglip as siglip
 from mmcl_jax.objectives.terms.supcon import supcon as supcon
-from mmcl_jax.objectives.terms.supervised import supervised as supervised
 from mmcl_jax.objectives.terms.taxonomy.cca import cca as cca
 from mmcl_jax.objectives.terms.taxonomy.infomax import infomax as infomax
 from mmcl_jax.objectives.terms.taxonomy.mmvae import mmvae as mmvae

@@ -143,12 +143,15 @@ def local_alignment(
                 mask = nonempty if mask is None else mask & nonempty
             x, y = rows.embeddings[own], rows.embeddings[other]
             read = rows.layers["align"](x, y, mask, other_mask, train=rows.train, present=rows.present)
+            targets = None
+            if features.grid is not None:
+                targets = smooth_targets(features.grid, smoothness=beta, threshold=threshold)
             weighs = weighting == "encoder" and features.weight is not None
             directions = position_contrast(
                 x,
                 read,
                 temperature=temperature,
-                targets=features.grid and smooth_targets(features.grid, smoothness=beta, threshold=threshold),
+                targets=targets,
                 mask=mask,
                 weight=jax.lax.stop_gradient(features.weight) if weighs else None,
             )

@@ -14,8 +14,8 @@ from mmcl_jax.prepare.sources import Source
 BERT = 512  # tokens of a text that BERT reads, with the two special tokens
 
 
-def text_facts(reports: Sequence[Report], tokens: Tokens, source: Source) -> dict[str, Any]:
-    """Return the findings on the texts of the store's rows.
+def text_facts(reports: Sequence[Report], raw: Sequence[Report], tokens: Tokens, source: Source) -> dict[str, Any]:
+    """Return the findings on the texts of the store's rows; `raw` has also the reports that lost all sentences.
 
     "texts" is their number, "identical" the number of rows whose text another row has, too; "tokens" and "sentences"
     are [least, median, largest] per text, and "over" is the number of texts of more than 510 tokens, of which BERT
@@ -37,11 +37,11 @@ def text_facts(reports: Sequence[Report], tokens: Tokens, source: Source) -> dic
         "over": int((lengths > BERT - 2).sum()),
         "cut": len(tokens.cut),
         "unknown": tokens.unknown,
-        "all": sum(report.total for report in reports),
-        "short": sum(report.short for report in reports),
-        "priors": sum(report.priors for report in reports) if remarked else None,
-        "lateral": sum(report.lateral for report in reports) if remarked else None,
-        "dropped": list(source.drop),
+        "all": sum(report.total for report in raw),
+        "short": sum(report.short for report in raw),
+        "priors": sum(report.priors for report in raw) if remarked else None,
+        "lateral": sum(report.lateral for report in raw) if remarked else None,
+        "dropped": list(source.drop or ()),
         "vocabulary": [len(tokens.vocabulary), origin],
     }
 

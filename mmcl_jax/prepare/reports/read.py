@@ -45,14 +45,14 @@ class Reports:
     """The texts of a source.
 
     Attributes:
-      rows: the report of every row of the source.
-      keys: of the rows.
+      rows: the report of every row of the source; it has no sentences where the row has no report.
+      index: the row of every key.
       bad: the cause and the reason, by row, why a row's file cannot be read.
       warnings: sentences that a user should read.
     """
 
     rows: Sequence[Report]
-    keys: Sequence[str]
+    index: dict[str, int]
     bad: dict[int, tuple[str, str]]
     warnings: list[str]
 
@@ -105,13 +105,13 @@ def read_reports(
         rows.append(report_of(body or "", source))
     warnings = []
     if nowhere:
-        without = f"{counted(len(nowhere), 'text')} of {name!r} without {' or '.join(source.sections)}"
+        without = f"{counted(len(nowhere), 'text')} of {name!r} without {' or '.join(source.sections or ())}"
         warnings.append(f"{without} {'counts' if len(nowhere) == 1 else 'count'} as absent: {some(nowhere)}.")
     emptied = [keys[row] for row, report in enumerate(rows) if report.total and not report.sentences]
     if emptied:
         none = f"{counted(len(emptied), 'text')} of {name!r} with no sentence left"
         warnings.append(f"{none} {'counts' if len(emptied) == 1 else 'count'} as absent: {some(emptied)}.")
-    reports = Reports(rows=rows, keys=keys, bad=bad, warnings=warnings)
+    reports = Reports(rows=rows, index=index, bad=bad, warnings=warnings)
     return reports, {text: row for text, row in index.items() if rows[row].sentences or row in bad}
 
 
@@ -124,9 +124,9 @@ def report_of(text: str, source: Source) -> Report:
         found = remarks(sentence) if source.sections or source.drop else frozenset()
         priors += "priors" in found
         lateral += "lateral" in found
-        is_short = source.min_words > 0 and len(_WORD.findall(sentence)) < source.min_words
+        is_short = len(_WORD.findall(sentence)) < (source.min_words or 0)
         short += is_short
-        if not is_short and not found.intersection(source.drop):
+        if not is_short and not found.intersection(source.drop or ()):
             kept.append(sentence)
     return Report(tuple(kept), len(sentences), short, priors, lateral)
 

@@ -9,13 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mmcl_jax.data.kinds.text import FIRST, LAST, SPECIAL, UNKNOWN
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.prepare.reports.sentences import Newlines, split_sentences
 from mmcl_jax.prepare.sources import Source
-from mmcl_jax.text import brief
 
 _ENDLESS = re.compile(r"\S{1001,}")
 _LONGEST_WORD = 100  # characters; a longer word is unknown, as in BERT
@@ -83,21 +79,6 @@ def lacking(vocabulary: Iterable[str]) -> list[str]:
     """Return `[CLS]` and `[SEP]`, as far as a vocabulary of word pieces lacks them; [] for one of whole words."""
     tokens = set(vocabulary)
     return [token for token in (FIRST, LAST) if token not in tokens and any(t.startswith(_CONTINUES) for t in tokens)]
-
-
-def tokens_of(tokenizer_file: Path, text: str, *, newlines: Newlines = "break") -> np.ndarray:
-    """Return the tokens `[T, 2]` int32 of a text by a store's or a run's `tokenizer.NAME.json`, as an entry has them.
-
-    A phrase without a full stop is one sentence. The special tokens are added by the view `report`.
-
-    Raises:
-      UserError: the file is missing or damaged, `tokenizers` is not installed, or the text has no token.
-    """
-    where = f"the text {brief(text)}"
-    tokenizer = read_tokenizer(Source(kind="text", vocabulary=tokenizer_file), where)
-    pairs = numbered(tokenizer, split_sentences(text, newlines=newlines))
-    check(bool(pairs), f"{where} has no words; write a phrase such as 'left pleural effusion'.")
-    return np.array(pairs, np.int32)
 
 
 def numbered(tokenizer: Any, sentences: list[str]) -> list[tuple[int, int]]:

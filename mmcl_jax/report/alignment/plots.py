@@ -6,6 +6,7 @@ import numpy as np
 
 from mmcl_jax.evaluation.alignment.agreement import Smoothness
 from mmcl_jax.explain.pictures.overlays import overlay
+from mmcl_jax.explain.sentences.draw import above_equal
 from mmcl_jax.page.charts import SERIES
 from mmcl_jax.page.html import Child, Html, drawing, element
 from mmcl_jax.page.inline import picture, png
@@ -29,15 +30,16 @@ def region_map(mean_image: np.ndarray, weights: np.ndarray, grid: tuple[int, ...
     """Draw the mean image `[h, w, C]`, and the mean weights `[L]` of its regions over it."""
     square = weights.reshape(grid)
     most = np.unravel_index(int(square.argmax()), square.shape)
+    above = above_equal(square)
     words = (
-        f"Left the mean of the images, right the mean weight of each of {grid[0]} x {grid[1]} regions over it. The "
-        f"largest, {square.max():.3f}, is that of row {most[0] + 1}, column {most[1] + 1}; equal weights are "
-        f"{1 / square.size:.3f}."
+        f"Left the mean of the images, right how far the mean weight of each of {grid[0]} x {grid[1]} regions is above "
+        f"equal weights ({1 / square.size:.3f}). The largest, {square.max():.3f}, is that of row {most[0] + 1}, column "
+        f"{most[1] + 1}; the full colour begins at twice the equal weight."
     )
     return element(
         "figure",
         element("h3", "Weights of the regions"),
-        picture(png(overlay(mean_image, square - min(float(square.min()), 0.0))), words),
+        picture(png(overlay(mean_image, above, full=max(float(above.max()), 1.0))), words),
         element("p", words, class_="calm"),
     )
 

@@ -19,11 +19,17 @@ _EPOCHS = {1.0: 50, 0.1: 100, 0.01: 500}
 _TUNED_RATES, _LINEAR_RATES = (3e-4, 1e-4), (3e-2, 1e-2, 3e-3, 1e-3)
 
 
-def _tuning(head: str, *, few: bool = False, warm_up: int = 0) -> Tuning:
-    """Return the settings of the downstream training: Adam, and batches of 64, or of 8 for few labels."""
+def _tuning(head: str, *, tuned: bool, few: bool = False, warm_up: int = 0) -> Tuning:
+    """Return the settings of the downstream training: Adam, and batches of 64, or of 8 for few labels.
+
+    A linear head on frozen maps is a probe, which has no weight decay and never augments.
+    """
+    size = 8 if few else 64
+    if head == "linear_segmentation" and not tuned:
+        return Tuning(head=head, batch_size=size)
     return Tuning(
-        head=head, batch_size=8 if few else 64, weight_decay=1e-6, patience=20 if few else 10, augment="none",
-        frozen_steps=warm_up,
+        head="yolo" if head == "yolo" else head if tuned else None, batch_size=size, weight_decay=1e-6,
+        patience=20 if few else 10, augment="none", frozen_steps=warm_up,
     )  # fmt: skip
 
 
@@ -34,10 +40,10 @@ def _column(
     return TableColumn(
         key=key,
         heading=heading,
-        protocol="finetune" if tuned else "probe",
+        protocol="finetune" if tuned else "unet" if head == "unet" else "probe",
         share=share,
         first=share < 1,
-        options={"tuning": _tuning(head, few=few, warm_up=warm_up if tuned else 0), "schedule": "plateau"},
+        options={"tuning": _tuning(head, tuned=tuned, few=few, warm_up=warm_up if tuned else 0), "schedule": "plateau"},
         label=label,
         store=store,
         learning_rates=rates,
@@ -110,7 +116,7 @@ def _row(
 ) -> TableRow:
     return TableRow(
         key=key, label=label, config=f"lovt/{config}", overrides=(*overrides, f"name={key}"), kind=kind,
-        protocols=("probe", "finetune", ALIGNMENT), inputs=("image",), needs_weights=weights,
+        protocols=("probe", "unet", "finetune", ALIGNMENT), inputs=("image",), needs_weights=weights,
     )  # fmt: skip
 
 
@@ -124,7 +130,9 @@ IMAGES = (
 )
 CHEXPERT = _row("lovt_chexpert", "CheXpert, supervised", "chexpert", kind="labels")
 IMAGENET = _row("lovt_imagenet", "ImageNet", "imagenet", kind="labels", weights=True)
-RANDOM = TableRow(key="random", label="Random", baseline="random", kind="nothing")
+RANDOM = TableRow(
+    key="random", label="Random", baseline="random", protocols=("probe", "unet", "finetune"), kind="nothing"
+)
 METHODS = (LOVT, CONVIRT, CLIP, *IMAGES, CHEXPERT, IMAGENET, RANDOM)
 
 UNWEIGHTED = _row("lovt_unweighted", "no local weighting", "lovt", "objective.1.weighting=uniform")
@@ -160,6 +168,12 @@ def _above(
 ) -> Claim:  # fmt: skip
     """Return the claim that a row is above others in columns: the paper's, if its numbers say so."""
     contrasts = tuple(_published(first, other, column, numbers) for column in columns for other in others)
+    if len(columns) > 1:
+        headings = [column.heading.partition(" (")[0] for column in columns for _ in others]
+        contrasts = tuple(
+            dataclasses.replace(one, label=f"{heading}: {one.label}")
+            for one, heading in zip(contrasts, headings, strict=True)
+        )
     return Claim(text, contrasts, ours=not all(one.published.get(TARGET, 0) > 0 for one in contrasts))
 
 
@@ -211,7 +225,7 @@ _RSNA_CLAIMS = (
         (LOVT, CONVIRT, CLIP), IMAGES, (FROZEN, *_LINEARS), published.RSNA,
     ),
     _above(
-        "Every pretraining with reports is above an encoder that was never trained, frozen", LOVT, (RANDOM,),
+        "LoVT is above an encoder that was never trained, frozen", LOVT, (RANDOM,),
         (FROZEN, *_LINEARS), published.RSNA,
     ),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool
 from ml_collections import ConfigDict
@@ -14,6 +15,7 @@ from mmcl_jax.data.schema import Schema
 from mmcl_jax.encoders import Features, Model, build_model, view_specs
 from mmcl_jax.encoders.fusions import Part, parts_of_views
 from mmcl_jax.encoders.layers import BatchNorm
+from mmcl_jax.encoders.transformers.bert import Bert
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.objectives import LayerInput, Objective, Term, build_objective
 from mmcl_jax.objectives.stages import Fuse, Layers, Sizes
@@ -129,6 +131,25 @@ def cautions(objective: Objective, model: Model, rows: int) -> tuple[str, ...]:
         if sentence:
             sentences.append(f"{objective.names[key]}: {sentence}")
     return tuple(sentences)
+
+
+def sentence_cautions(model: Model, fitted: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[str, ...]:
+    """Return a sentence for every encoder that has no vector for some sentences of training rows.
+
+    Args:
+      model: with its encoders.
+      fitted: arrays of the training rows, by input; see `data.kinds.text.TokenCounts`.
+    """
+    said = []
+    for name, encoder in model.encoders.items():
+        rows = fitted.get(name, {}).get("rows_by_sentences", np.zeros(0, np.int32))
+        if isinstance(encoder, Bert) and (more := int(rows[encoder.sentences + 1 :].sum())):
+            said.append(
+                f"config.encoders.{name}.sentences: {more:,} of {int(rows.sum()):,} training rows have more than "
+                f"{encoder.sentences} sentences, up to {len(rows) - 1}; sentences after these have no vector of their "
+                "own, and enter the pooled feature alone"
+            )
+    return tuple(said)
 
 
 def layers_of(model: Model, objective: Objective, key: str) -> Layers:

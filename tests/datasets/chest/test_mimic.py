@@ -11,10 +11,11 @@ from PIL import Image
 
 from mmcl_jax import datasets
 from mmcl_jax.cli.main import main
+from mmcl_jax.data.kinds.text import SPECIAL, sentences
 from mmcl_jax.data.store import Store
-from mmcl_jax.datasets.chest.sections import findings_and_impression, sections_of
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.make import prepare
+from mmcl_jax.prepare.reports.sentences import split_sentences
 from mmcl_jax.prepare.request import Request
 from tests.datasets.chest.files import compressed, images_of, write_mimic
 
@@ -88,33 +89,19 @@ def test_labels_of_chexpert(store: Store) -> None:
 
 def test_reports_are_findings_then_impression(root: Path, store: Store) -> None:
     recipe = datasets.make("mimic_cxr", root, [])
-    (table,) = recipe.tables.values()
-    texts = dict(table.iter_rows())
-    for key, text in texts.items():
-        subject = 10_000_000 + 100_000 * subject_of(int(key))
-        assert (
-            text
-            == (
-                f"{CLEAR}\nSmall effusion of patient {subject}.",
-                f"No acute process in patient {subject}.",
-                f"{CLEAR}\nSmall effusion of patient {subject}.",
-                None,
-            )[int(key) % 4]
-        )
     assert recipe.steps[-1].what == "studies; 3 have neither findings nor impression"
-    present = {split: store.read(split, ["report"])["report"].present for split in ("train", "val", "test")}
-    for split, mask in present.items():
-        assert mask.tolist() == [texts[key] is not None for key in store.keys(split)]
-
-
-def test_sections() -> None:
-    text = "FINAL\n FINDINGS AND IMPRESSION: A.\n\n B 3.5\n cm: C.\n COMPARISON/TECHNIQUE: X\n IMPRESSION:\n"
-    assert sections_of(text) == [
-        ("findings and impression", "A.\nB 3.5 cm: C."), ("comparison/technique", "X"), ("impression", ""),
-    ]  # fmt: skip
-    assert findings_and_impression(text) == "A.\nB 3.5 cm: C."
-    assert findings_and_impression("") is None
-    assert findings_and_impression("Findings: lower case is text") is None
+    for split in ("train", "val", "test"):
+        rows = store.read(split, ["report"])["report"]
+        for row, key in enumerate(store.keys(split)):
+            effusion = [*split_sentences(CLEAR.lower()), "small effusion of patient"]
+            expected = (effusion, ["no acute process in patient"], effusion, None)[int(key) % 4]
+            assert rows.present[row] == (expected is not None)
+            if expected is not None:
+                words = sentences(np.asarray(rows[row]), store.names("report"))
+                assert [*words[:-1]] == expected[:-1]
+                assert words[-1].startswith(expected[-1])  # the number of a subject may have an unknown digit
+    assert store.names("report")[:5] == SPECIAL
+    assert not store.schema.entries["report"].show_text
 
 
 def test_options(root: Path) -> None:
@@ -223,3 +210,9 @@ def test_the_inner_cohort(root: Path, tmp_path: Path) -> None:
     bare = datasets.make("mimic_cxr", tmp_path / "none", [])
     with pytest.raises(UserError, match=r"entries\.report: none of its rows has both a key and a value"):
         prepare(Request(cohort="inner"), tmp_path / "store", recipe=bare)
+
+
+def test_the_data_are_restricted_unless_they_are_drawn(root: Path, copied: Path) -> None:
+    assert "PhysioNet" in datasets.make("mimic_cxr", root, []).origin()["restriction"]
+    (copied / "drawn.json").write_text("{}")
+    assert "restriction" not in datasets.make("mimic_cxr", copied, []).origin()

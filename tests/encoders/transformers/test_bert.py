@@ -4,6 +4,7 @@
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.encoders import ENCODERS, Features, Model
 from mmcl_jax.encoders.torch_names import leaves_of
 from mmcl_jax.encoders.transformers.bert import Bert, bert
+from mmcl_jax.encoders.transformers.dropout import dropout
 from mmcl_jax.encoders.transformers.sentences import greatest
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.state.groups import frozen_patterns
@@ -47,6 +49,43 @@ def _compiled(train: bool) -> Any:
 
 def run(view: np.ndarray, keys: jax.Array | None = None, train: bool = False) -> Features:
     return _compiled(train)(nnx.state(made()), jnp.asarray(view), keys)
+
+
+def by_hand(params: dict, tokens: np.ndarray, heads: int) -> np.ndarray:
+    """The last hidden states [T, D] of one text, in float64, as the paper and its released code have them."""
+
+    def norm(x: np.ndarray, of: dict) -> np.ndarray:
+        x = x - x.mean(axis=1, keepdims=True)
+        return x / np.sqrt(np.square(x).mean(axis=1, keepdims=True) + 1e-12) * of["scale"] + of["bias"]
+
+    def layer(x: np.ndarray, of: dict) -> np.ndarray:
+        return x @ of["kernel"] + of["bias"]
+
+    erf = np.vectorize(math.erf)
+    x = norm(params["tokens"][tokens] + params["positions"][: len(tokens)] + params["types"][0], params["norm"])
+    for _, block in sorted(params["blocks"].items()):
+        query, key, value = (layer(x, block[name]) for name in ("query", "key", "value"))
+        mixed = np.zeros_like(x)
+        size = x.shape[1] // heads
+        for head in range(heads):
+            part = slice(head * size, (head + 1) * size)
+            scores = np.exp(query[:, part] @ key[:, part].T / math.sqrt(size))
+            mixed[:, part] = scores / scores.sum(axis=1, keepdims=True) @ value[:, part]
+        x = norm(x + layer(mixed, block["mixed"]), block["norm1"])
+        hidden = layer(x, block["hidden"])
+        x = norm(x + layer(hidden * (1 + erf(hidden / math.sqrt(2))) / 2, block["out"]), block["norm2"])
+    return x
+
+
+def test_the_last_layer_is_that_of_the_formulas() -> None:
+    graph, state = nnx.split(made(sentences=8))
+    rng = np.random.default_rng(0)
+    drawn = jax.tree.map(lambda leaf: leaf + 0.5 * rng.normal(size=leaf.shape).astype(np.float32), state)
+    text = TEXTS[:1, :7].copy()
+    text[0, :, 1] = np.arange(7)  # each token a sentence of its own
+    found = nnx.merge(graph, drawn)(jnp.asarray(text), train=False).local[0, :7]
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), nnx.to_pure_dict(drawn))
+    np.testing.assert_allclose(found, by_hand(params, text[0, :, 0], heads=2), rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.core
@@ -111,6 +150,22 @@ def test_frozen_layers_drop_too() -> None:
     keys = jax.random.split(jax.random.key(0), 2)
     found = encoder(jnp.asarray(TEXTS[[0, 0]]), train=True, keys=keys).pooled
     assert not np.allclose(found[0], found[1])
+
+
+def test_every_layer_drops_anew() -> None:
+    drop, ones = dropout(0.5, jax.random.split(jax.random.key(0), 2)), jnp.ones((2, 40))
+    assert not np.array_equal(drop(ones), drop(ones))
+
+
+def test_it_computes_in_its_dtype() -> None:
+    made = nnx.eval_shape(lambda: bert(**SIZES, frozen_layers=0, rngs=nnx.Rngs(0), dtype=jnp.bfloat16))
+
+    def encoded(encoder: Bert) -> tuple[jax.Array, jax.Array | None]:
+        found = encoder(jnp.asarray(TEXTS), train=False)
+        return found.pooled, found.local
+
+    assert {array.dtype for array in nnx.eval_shape(encoded, made)} == {jnp.dtype("bfloat16")}
+    assert {leaf.dtype for _, leaf in leaves_of(split_model(made)[0])} == {jnp.dtype("float32")}
 
 
 def test_gradients_are_finite_and_go_to_tokens_that_are_there() -> None:

@@ -189,6 +189,8 @@ def primitives(rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
         "any": jnp.stack([flag.any(2), flag.all(2)], axis=1),
         "order": jnp.concatenate([x.argmax(2), x.argmin(2), n], axis=1),
         "taken": table[n],
+        "running": jnp.cumsum(x, axis=1) + lax.cumsum(x, axis=2, reverse=True),
+        "counted": jnp.cumsum(n, axis=1),
         "along": jnp.take_along_axis(x, jnp.stack([n, n - 1], axis=2), axis=1, mode="clip"),
         "clipped": jnp.take(table, n * 3 - 2, axis=0, mode="clip"),
         "filled": jnp.take(table.T, n * 3 - 2, axis=1, mode="fill").transpose(1, 0, 2),

@@ -17,9 +17,9 @@ from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.entries.text import tokenise
 from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.make import prepare
-from mmcl_jax.prepare.reports.vocabulary import tokens_of
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
+from mmcl_jax.report.pictures import StoreRows
 
 pytest.importorskip("tokenizers")
 ROWS = 30
@@ -50,12 +50,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def request(raw: Path, *, cohort: str = "outer", max_bad: float = 0.01, **source: Any) -> Request:
+def request(raw: Path, *, cohort: str = "outer", max_bad: float = 0.01, like: str = "", **source: Any) -> Request:
     if not {"file", "folder"} & source.keys():
         source |= {"folder": str(raw / "texts"), "files": "{key}.txt"}
     scores = {"kind": "vector", "file": str(raw / "scores.csv"), "key": "id"}
-    entries = {"scores": scores, "report": {"kind": "text", "sections": True, "tokenizer": "word_pieces", **source}}
-    return Request.from_json({"entries": entries, "key_column": "id", "cohort": cohort, "max_bad": max_bad})
+    text = {"kind": "text", "sections": True, "tokenizer": "word_pieces", **source}
+    text = {key: value for key, value in text.items() if value is not None}
+    fields = {"key_column": "id", "cohort": cohort, "max_bad": max_bad, **({"like": like} if like else {})}
+    return Request.from_json({"entries": {"scores": scores, "report": text}, **fields})
 
 
 def words(store: Store) -> dict[str, list[str]]:
@@ -124,6 +126,10 @@ def test_pages_show_words_only_when_asked(folder: Path) -> None:
         holding = {path.name for path in store.directory.rglob("*") if path.is_file() and SECRET in _content(path)}
         assert holding - {"card.html"} <= {"tokenizer.report.json", "report.names.txt"}
         assert ("card.html" in holding) == shown
+        rows = StoreRows(Store.open(store.directory), "train", None)  # of the run report
+        told = " ".join(rows.words(row) for row in range(len(store.keys("train"))))
+        assert (SECRET in told) == shown
+        assert bool(told.strip()) == shown
 
 
 def _content(path: Path) -> str:
@@ -164,13 +170,16 @@ def test_texts_of_any_length_are_kept_up_to_the_limit_that_is_stated() -> None:
         )
 
 
-def test_a_phrase_becomes_tokens_by_the_stores_tokenizer(folder: Path) -> None:
-    store = prepare(request(folder), folder / "store")
-    tokens = tokens_of(store.directory / "tokenizer.report.json", "Left effusion. No edema")
-    assert tokens.dtype == np.int32
-    assert sentences(tokens, store.names("report")) == ["left effusion.", "no edema"]
-    with pytest.raises(UserError, match="the text ' ' has no words; write a phrase"):
-        tokens_of(store.directory / "tokenizer.report.json", " ")
+def test_later_texts_are_read_in_the_same_way_unless_they_say_otherwise(folder: Path) -> None:
+    store = prepare(request(folder, min_words=3, length=40), folder / "store")
+    later = request(folder, tokenizer="byte_pairs", sections=None, like=str(store.directory))
+    again = prepare(later, folder / "later")
+    assert words(again) == words(store)
+    assert again.names("report") == store.names("report")
+    for n in range(ROWS):
+        (folder / "texts" / f"s{n}.txt").write_text("Left effusion")
+    phrases = request(folder, tokenizer="byte_pairs", sections=False, min_words=0, like=str(store.directory))
+    assert set(map(tuple, words(prepare(phrases, folder / "phrases")).values())) == {("left effusion",)}
 
 
 PIECES = {"tokenizer": "word_pieces"}

@@ -140,6 +140,12 @@ def iota(graph: Graph, equation: JaxprEqn, *sizes: Tensor) -> Tensor:
     return constant(np.arange(size).astype(params["dtype"]).reshape(shape))
 
 
+def cumsum(graph: Graph, equation: JaxprEqn, x: Tensor) -> Tensor:
+    (x,) = whole_operands(graph, equation, [x])
+    axis = graph.name(constant(np.array(equation.params["axis"], np.int64)))
+    return Tensor(x.dtype, x.shape, graph.node("CumSum", graph.name(x), axis, reverse=int(equation.params["reverse"])))
+
+
 def gather(graph: Graph, equation: JaxprEqn, x: Tensor, indices: Tensor) -> Tensor:
     """Take slices along one axis, as `jnp.take` and indexing by one array do, or the slice at a constant index.
 
@@ -226,5 +232,6 @@ FORMS: dict[str, Callable[..., Any]] = {
     "rev": rev,
     "pad": pad,
     "iota": iota,
+    "cumsum": cumsum,
     "gather": gather,
 }

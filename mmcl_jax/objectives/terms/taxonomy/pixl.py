@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from mmcl_jax.objectives.base import TERMS, Term, check_weights
 from mmcl_jax.objectives.stages import Each, Loss, Whole, linear_layer
-from mmcl_jax.objectives.terms.supervised import supervised
+from mmcl_jax.objectives.terms.prediction.supervised import supervised
 from mmcl_jax.objectives.terms.taxonomy.infomax import infomax
 
 

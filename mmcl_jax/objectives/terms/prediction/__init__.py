@@ -1,0 +1,1 @@
+"""Terms of labels that a layer predicts from features."""
