@@ -43,6 +43,7 @@ NOT_RUN = {
     "mmcl pretrain --config config.py": "examples/modalities.py writes such configs",
     "mmcl evaluate --run runs/cohort": "examples/modalities.py evaluates such runs",
     "mmcl evaluate --run runs/eyes": "tests/evaluation/protocols/test_cohort.py has such inputs and labels",
+    "mmcl evaluate --run runs/random --store stores/rsna": "tests/evaluation/protocols/test_boxes.py",
     "mmcl evaluate --run runs/films": "tests/evaluation/protocols/test_boxes.py has such a store",
     "mmcl evaluate --run runs/f0": "tests/evaluation has runs of folds",
     "mmcl evaluate --run runs/ads-0": "tests/evaluation has several runs of several methods",

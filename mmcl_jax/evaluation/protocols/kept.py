@@ -335,11 +335,12 @@ def _trained_encoders(source: Source, reads: tuple[str, ...], head: LinearHead) 
     if head.name not in DENSE:
         return encoders_of(model, run.config, reads)
     (modality,) = reads
+    shape = run.inputs.specs[modality].shape[-3:]  # of one image: rows of the run's own store may have several
     made: list[Encoders] = []
 
     def module() -> nnx.Dict:
         encoders, module = dense_encoders_of(
-            head.name, run.untrained_model(), run.config, modality, run.inputs.specs[modality].shape, rngs=nnx.Rngs(0)
+            head.name, run.untrained_model(), run.config, modality, shape, rngs=nnx.Rngs(0)
         )
         made.append(encoders)
         return module
