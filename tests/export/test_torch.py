@@ -146,11 +146,12 @@ def test_a_bert_is_a_model_of_transformers(torch: Any, every_release: Path, mode
     folder = every_release / "sentences.huggingface"
     theirs, info = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False, output_loading_info=True)
     assert not any(info.values())
-    view = model.view("sentences", torch.tensor(rows["sentences"]))
+    texts = torch.tensor(rows["sentences"])
+    view = model.view("sentences", texts)
     mask = view[..., 0] >= 0
     with torch.no_grad():
         states = theirs.eval()(input_ids=view[..., 0].clamp(min=0).long(), attention_mask=mask.long())
-        ours = model({"sentences": view})["sentences"]
+        ours = model({"sentences": texts})["sentences"]
     greatest = states.last_hidden_state.masked_fill(~mask[..., None], -torch.inf).amax(1)
     np.testing.assert_allclose(greatest[mask.any(1)].numpy(), ours[mask.any(1)].numpy(), **TOLERANCE)
 
