@@ -72,6 +72,8 @@ NOT_RUN = {
     "mmcl prepare --dataset nih_boxes": "tests/datasets/chest/test_downstream.py writes the files",
     "mmcl prepare --dataset siim": "tests/synthetic reads drawn files",
     "mmcl prepare --dataset covid_rural": "tests/synthetic reads drawn files",
+    "mmcl pretrain --config lovt/chexpert:chest": "trains for minutes; tests/config loads every experiment",
+    "mmcl evaluate --run runs/chexpert": "tests/evaluation evaluates such runs",
     "mmcl prepare --dataset measured": "tests/datasets/test_measured.py runs it",
     "mmcl pretrain --config mmcl/mmcl:cars": "in a loop of the shell, whose variables it reads",
     "mmcl pretrain --config mmcl/byol:cardiac": "tests/config loads every experiment",
