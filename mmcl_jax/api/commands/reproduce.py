@@ -82,17 +82,19 @@ def reproduce(
       seeds: pretrainings of each method.
       folds: of the store, on each of which every seed is pretrained and tested; 0 for the store's own splits.
       epochs: of each pretraining; by default as the config says.
-      methods: rows of the table; all by default, and the reference row always.
+      methods: rows of the table, such as "lovt,lovt_clip"; all by default, and the reference row always. Their names
+        are those of runs that all tables of `out` share, so those of LoVT's rivals begin with "lovt_".
       columns: columns of the table, by the names of `results.json`, such as "yolo-frozen-10"; all by default.
       tune: a TOML file with as many trials of every method; the best on validation makes its numbers.
       label: to predict; by default the store's first that is a class, or, in tables that take numbers, its first.
         Columns of ContIG's tables have labels of their own.
       downstream: the stores that columns of "contig/table1" are trained and tested on, such as `{"aptos": "stores/a"}`,
         or texts `NAME=STORE`; columns without a store are left out. Of "contig/table2", the store `cohort` of people
-        whom no run has seen; of LoVT's tables `rsna`, `covid_rural`, `siim`, `object_cxr` and `nih_boxes`.
-      raw: the folder in the layout of the recipe "fundus" that analyses read beside a store: of "contig/table2" the
-        genotypes, covariates and truth of the cohort, of "contig/figure3" and "contig/figure4" the truth of `data`. Of
-        "lovt/analysis", the folder that `mmcl generate chest` wrote; without it no sentence points.
+        whom no run has seen; of "lovt/rsna" and "lovt/ablation" `rsna`, of "lovt/other" `covid_rural`, `siim`,
+        `object_cxr` and `nih_boxes`.
+      raw: the folder that analyses read beside a store: in the layout of the recipe "fundus", of "contig/table2" the
+        genotypes, covariates and truth of the cohort, of "contig/figure3" and "contig/figure4" the truth of `data`; of
+        "lovt/analysis", the folder that `mmcl generate chest` wrote, without which no sentence points.
       draws: of labels, per pretraining; by default 3 for probes, else 1.
       learning_rates: to choose from; by default the protocol's own.
       max_epochs: of probes and fine-tuning; by default the protocol's own.

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--methods",
         type=types.names,
-        help="methods to train, such as mmcl,simclr; all by default; the reference is always added",
+        help="methods to train, such as mmcl,simclr or lovt,lovt_clip; all by default; the reference is always added",
     )
     what.add_argument("--columns", type=types.names, help="columns to evaluate, such as yolo-frozen-10; by default all")
     what.add_argument(
@@ -44,15 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--downstream",
         type=types.names,
-        help="stores that columns of contig/table1 are trained and tested on, aptos=STORE,rfmid=STORE,palm=STORE; "
-        "columns without a store are left out. Of contig/table2, the people whom no run has seen: cohort=STORE",
+        help="stores that columns are trained and tested on, by name; columns without a store are left out. Of "
+        "contig/table1 aptos=STORE,rfmid=STORE,palm=STORE; of contig/table2, the people whom no run has seen, "
+        "cohort=STORE; of lovt/rsna and lovt/ablation rsna=STORE; of lovt/other "
+        "covid_rural=STORE,siim=STORE,object_cxr=STORE,nih_boxes=STORE",
     )
     how.add_argument(
         "--raw",
         type=types.path,
         metavar="FOLDER",
-        help="folder of drawn eyes with genotypes, covariates and truth: of contig/table2 that of the cohort, of "
-        "contig/figure3 and contig/figure4 that of --data; of lovt/analysis the folder of drawn chests",
+        help="folder of files that analyses read beside a store: drawn eyes with genotypes, covariates and truth, of "
+        "contig/table2 those of the cohort, of contig/figure3 and contig/figure4 those of --data; drawn chests with "
+        "the boxes of their findings, of lovt/analysis, where no sentence points without it",
     )
     how.add_argument(
         "--draws", type=types.count, help="draws of labels per pretraining; by default 3 for probes, else 1"
