@@ -150,7 +150,8 @@ def _check_options(options: ExplainOptions) -> None:
     for names, others, sentence in (
         (options.partner is not None, ("canonical",), "--partner: it is of the method canonical"),
         (options.atlas_names is not None, (), "--atlas-names: they name the regions of an atlas; give --atlas"),
-        (options.text is not None or options.show_text, ("sentences",), "--text: it is of the method sentences"),
+        (options.text is not None, ("sentences",), "--text: it is of the method sentences"),
+        (options.show_text, ("sentences",), "--show-text: it is of the method sentences"),
         (bool(options.dimensions), ("saliency", "integrated_gradients"), "--dimension: it is of the method saliency"),
     ):
         given = options.atlas is not None if not others else bool(set(others) & set(options.methods))

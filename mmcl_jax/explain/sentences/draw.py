@@ -10,7 +10,7 @@ from PIL import Image
 from mmcl_jax.explain.base import Picture
 from mmcl_jax.explain.pictures.overlays import overlay
 from mmcl_jax.files import write_text
-from mmcl_jax.page.html import Html, document, element, name, section
+from mmcl_jax.page.html import Html, document, element, section
 from mmcl_jax.page.inline import picture, png
 from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped, counted
@@ -22,6 +22,7 @@ SENTENCES_STYLE = """
 .report { display: grid; grid-template-columns: minmax(9rem, 16rem) 1fr; gap: 1.5rem 2rem; align-items: start; }
 .report ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(11rem, 100%), 1fr)); gap: 1.25rem;
   padding: 0; margin: 0; list-style: none; }
+header .lead { margin-top: .5rem; }
 .report figure { margin: 0; min-width: 0; } .report img { display: block; width: 100%; height: auto;
   border-radius: .375rem; image-rendering: pixelated; }
 .report figcaption { font-size: .8125rem; line-height: 1.4; margin-top: .375rem; }
@@ -123,11 +124,15 @@ def _section(row: Row, plain: np.ndarray, maps: Sequence[np.ndarray], number: in
             "li",
             element(
                 "figure",
-                picture(png(panel), f"The map of sentence {max(sentence, 0) + 1} over the image."),
+                picture(png(panel), f"The map of {_called(sentence)} over the image."),
                 element("figcaption", row.words(sentence)),
             ),
         )
         for sentence, panel in zip(row.sentences, maps, strict=True)
     ]
-    image = element("figure", picture(png(plain), "The image."), element("figcaption", name(row.key, 60)))
+    image = element("figure", picture(png(plain), "The image."), element("figcaption", "The image"))
     return section(f"row-{number}", clipped(row.key, 60), element("div", image, element("ol", items), class_="report"))
+
+
+def _called(sentence: int) -> str:
+    return "the phrase" if sentence < 0 else f"sentence {sentence + 1}"

@@ -60,7 +60,8 @@ def sentences(subject: Subject, folder: Path) -> Result:
     the names of what they are, "alignment" and "cosine", the maps `[n, h, w]`. `sentences.html` is the page.
 
     Raises:
-      UserError: regions and sentences lie in no common space, or the phrase cannot be read.
+      UserError: regions and sentences lie in no common space, the phrase cannot be read, or pooled features lie in no
+        common space in which an image could be the most like the phrase.
     """
     options, source = subject.options, subject.source
     pairing = _pairing(source, subject.input)
@@ -107,7 +108,7 @@ def sentences(subject: Subject, folder: Path) -> Result:
         **arrays,  # type: ignore[arg-type]
     )
     return Result(
-        of=f"where {'a phrase' if text else 'the sentences'} of {pairing.report} point in {pairing.image}",
+        of=f"where {'a phrase points' if text else f'the sentences of {pairing.report} point'} in {pairing.image}",
         settings={"text": text, "show_text": options.show_text},
         pictures=pictures,
         details=_details(located, shown, keys),
@@ -130,8 +131,15 @@ def _chosen(subject: Subject, pairing: Pairing) -> list[int]:
         taken_rows(source, subject.store, split, pairing.image, np.asarray(subject.rows)),
     )
     report = encode_side(source, pairing, pairing.report, rows_of(source.run, pairing.report, [options.text], "--text"))
-    if image.projected is None or report.projected is None or image.projected.shape[1] != report.projected.shape[1]:
-        return [0]
+    check(
+        image.projected is not None
+        and report.projected is not None
+        and image.projected.shape[1] == report.projected.shape[1],
+        f"--text: the pooled features of {pairing.image!r} and {pairing.report!r} of {source.run.directory} have no "
+        "projectors into a common space, so no image is the most like a phrase; name one with --individuals KEY.",
+    )
+    assert image.projected is not None
+    assert report.projected is not None
     return [int((unit_length(image.projected) @ unit_length(report.projected[0])).argmax())]
 
 
@@ -150,5 +158,6 @@ def _notes(located: Located, shown: str, text: str) -> list[str]:
     if text:
         notes.append(f"The phrase is {clipped(text)!r}.")
     if located.unread:
-        notes.append(f"{counted(located.unread, 'sentence')} lie behind the last that the encoder reads.")
+        lie = "lies" if located.unread == 1 else "lie"
+        notes.append(f"{counted(located.unread, 'sentence')} {lie} behind the last that the encoder reads.")
     return notes

@@ -20,7 +20,8 @@ ALIGNMENT_STYLE = """
 .cross { stroke-width: 1.5px; fill: none; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(21rem, 100%), 1fr)); gap: 2rem 2.5rem;
   align-items: start; margin: 1rem 0; }
-.figures > * { min-width: 0; }
+.figures > * { min-width: 0; } .figures h3 { margin-bottom: .5rem; } .figures .calm { margin-top: .5rem; }
+header .calm { margin-top: 1rem; }
 .figures img { display: block; width: 100%; max-width: 34rem; height: auto; border-radius: .5rem; }
 .scores table { font-size: .875rem; }
 """
@@ -68,7 +69,7 @@ def two_kinds(heading: str, dots: np.ndarray, crosses: np.ndarray, of: Sequence[
     places = in_two_dimensions(np.concatenate([dots, crosses]))
     low, high = places.min(axis=0), places.max(axis=0)
     scale = (_SIDE - 2 * _MARGIN) / float(max(np.max(high - low), 1e-12))
-    at = _MARGIN + scale * (places - low)
+    at = _SIDE / 2 + scale * (places - (low + high) / 2)  # in the middle of the square
     marks: list[Child] = []
     for index, (x, y) in enumerate(at):
         colour = of[index] % SERIES

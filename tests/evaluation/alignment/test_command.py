@@ -1,5 +1,7 @@
 """`mmcl align` and the method `sentences` on coloured squares: known numbers, pages, privacy, and bad input."""
 
+import dataclasses
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,13 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.alignment import channel_std, local_std, unit_length
 from mmcl_jax.evaluation.alignment.pairing import pairing_of
 from mmcl_jax.evaluation.alignment.phrases import read_prompts
-from mmcl_jax.evaluation.alignment.sides import encode_side, taken_rows
+from mmcl_jax.evaluation.alignment.sides import Side, encode_side, taken_rows
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.training.runs.run import Run
 from tests.evaluation.alignment.world import COLOURS, begun, knowing, prepared
 from tests.pages import is_closed
 
+sentences: Any = importlib.import_module("mmcl_jax.explain.sentences.sentences")  # the name is also the method's
 ROWS = 24
 PROMPTS = "red,green=a green square|no blue square"
 
@@ -182,3 +185,21 @@ def test_a_phrase_draws_one_map(world: Path, patched: None, tmp_path: Path) -> N
             mj.explain(run, text=text, out=tmp_path / "bad")
     with pytest.raises(UserError, match="--text: it is of the method sentences"):
         mj.explain(run, text="red", method="saliency", out=tmp_path / "bad")
+    with pytest.raises(UserError, match="--show-text: it is of the method sentences"):
+        mj.explain(run, show_text=True, method="saliency", out=tmp_path / "bad")
+    assert found.about["of"] == "where a phrase points in image"
+    assert "The map of the phrase over the image." in (found.directory / "sentences.html").read_text()
+
+
+def test_without_a_common_space_of_pooled_features_a_phrase_needs_a_key(
+    world: Path, patched: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def local_alone(*given: Any) -> Side:
+        return dataclasses.replace(encode_side(*given), projected=None)
+
+    monkeypatch.setattr(sentences, "encode_side", local_alone)
+    run = Run.open(world / "run")
+    with pytest.raises(UserError, match=r"--text: the pooled features of .* name one with --individuals KEY"):
+        mj.explain(run, text="a red square", out=tmp_path / "bad")
+    (found,) = mj.explain(run, text="a red square", individuals="row6", out=tmp_path / "named")
+    assert found.about["details"]["sentences"][0]["key"] == "row6"
