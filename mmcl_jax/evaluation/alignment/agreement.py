@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+_COSINES = 2**25  # held at a time (256 MiB)
+
 
 def pair_distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the distance of the two embeddings of every sample, `[N]` of `[N, d]` and `[N, d]`.
@@ -93,7 +95,8 @@ def smoothness(local: np.ndarray, grid: tuple[int, ...]) -> Smoothness:
     """Return how similar regions are by their distance on the grid.
 
     Args:
-      local: regions `[N, L, C]` of length 1.
+      local: regions `[N, L, C]` of length 1. If all pairs of regions are more than 2^25, as on fine grids, they are
+        those of every k-th sample.
       grid: shape of the map, whose product is L.
 
     Example:
@@ -104,7 +107,9 @@ def smoothness(local: np.ndarray, grid: tuple[int, ...]) -> Smoothness:
     positions = np.array(list(itertools.product(*map(range, grid))))
     first, second = np.triu_indices(len(positions), 1)
     squared = ((positions[first] - positions[second]) ** 2).sum(axis=1)  # whole numbers, so equal distances are equal
-    cosines = np.stack([(np.asarray(one, np.float64) @ np.asarray(one, np.float64).T)[first, second] for one in local])
+    step = -(-len(local) * len(first) // _COSINES)
+    samples = [np.asarray(one, np.float64) for one in local[:: max(step, 1)]]
+    cosines = np.stack([(one @ one.T)[first, second] for one in samples])
     kinds = np.unique(squared)
     by_distance = [cosines[:, squared == kind].ravel() for kind in kinds]
     return Smoothness(

@@ -157,6 +157,8 @@ def _members(report: Side, text: int, sentence: int) -> np.ndarray:
 
 
 def _taken(side: Side, at: np.ndarray) -> Side:
+    """Return rows of a side, which may repeat, without the wide features that no map reads."""
+    side = dataclasses.replace(side, local=None, weight=None, projected=None)
     arrays = {
         field.name: values[at]
         for field in dataclasses.fields(side)

@@ -53,7 +53,9 @@ def smoothness_chart(smooth: Smoothness) -> Html | None:
         Line("95th percentile", x, [float(value) for value in smooth.high], colour=1, dash=1),
         Line("5th percentile", x, [float(value) for value in smooth.low], colour=2, dash=2),
     ]
-    return line_chart("Cosine of two regions of an image", lines, x="distance in regions")
+    chart = line_chart("Cosine of two regions of an image", lines, x="distance in regions")
+    words = "By the distance of the two on the grid, in regions. The legend has the values at the largest."
+    return None if chart is None else element("div", chart, element("p", words, class_="calm"))
 
 
 def two_kinds(heading: str, dots: np.ndarray, crosses: np.ndarray, of: Sequence[int], words: str) -> Html:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mmcl_jax.evaluation.alignment import (
+    agreement,
     alignment_rmse,
     auroc_interval,
     bootstrap,
@@ -100,6 +101,13 @@ def test_agreement_of_positions() -> None:
 def test_entropy_is_highest_for_equal_weights() -> None:
     assert entropy(np.full(7, 1 / 7)) == pytest.approx(math.log(7), abs=1e-12)
     assert entropy(np.array([0.25, 0.75])) == pytest.approx(-0.25 * math.log(0.25) - 0.75 * math.log(0.75), abs=1e-12)
+
+
+def test_smoothness_of_many_pairs_is_that_of_every_kth_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = LOCAL.shape[1] * (LOCAL.shape[1] - 1) // 2
+    every = smoothness(LOCAL[::2], (2, 3))
+    monkeypatch.setattr(agreement, "_COSINES", pairs * (len(LOCAL) // 2))
+    np.testing.assert_array_equal(smoothness(LOCAL, (2, 3)).means, every.means)
 
 
 def test_smoothness_by_distance() -> None:
