@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mmcl_jax.data.format.format3 import LIKE, names_file
 from mmcl_jax.data.schema import LABEL_TAG
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.encoding import MISSING_POLICIES
@@ -136,7 +137,7 @@ def check_dense(data: LabelledStore, input: str, protocols: Sequence[str], head:
 
 
 def check_rows(run: Run, store: Store, modality: str) -> None:
-    """Raise `UserError` if the store lacks an entry of the run, or has it with another image shape or other columns."""
+    """Raise `UserError` if the store lacks an entry of the run, or has it with another shape, vocabulary or columns."""
     spec = run.inputs.including([modality]).specs[modality]
     trained, stored = run.schema.entries[spec.of], store.schema.entries.get(spec.of)
     same = stored is not None and stored.kind == trained.kind
@@ -148,6 +149,8 @@ def check_rows(run: Run, store: Store, modality: str) -> None:
             f"{run.directory} was trained on {trained.kind}s of shape {trained.shape}, and {store.directory} has the "
             f"shape {stored.shape}; prepare the store with the shape of the run.",
         )
+        if trained.kind == "text" and run.fingerprint != store.fingerprint:
+            _check_vocabulary(run, store, spec.of)
         return
     columns = {column.name: column for column in stored.columns}
     for column in trained.columns:
@@ -160,6 +163,15 @@ def check_rows(run: Run, store: Store, modality: str) -> None:
         of_fold = run.inputs.fold is not None and {*column.categories, ""} <= {*there.categories, ""}
         same = there.kind == column.kind and (there.categories == column.categories or of_fold)
         check(same, f"{where}, which has another kind or other categories in {store.directory}.")
+
+
+def _check_vocabulary(run: Run, store: Store, name: str) -> None:
+    path = run.directory / LIKE / names_file(name)
+    check(
+        not path.is_file() or tuple(path.read_text(encoding="utf-8").split("\n")[:-1]) == store.names(name),
+        f"{run.directory} was trained with another vocabulary of {name!r} than that of {store.directory}, whose tokens "
+        f"stand for other words; prepare the store with --like {run.directory}.",
+    )
 
 
 def check_reads_holes(run: Run, names: Sequence[str]) -> None:

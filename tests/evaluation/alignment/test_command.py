@@ -19,7 +19,7 @@ from mmcl_jax.evaluation.alignment.phrases import read_prompts
 from mmcl_jax.evaluation.alignment.sides import Side, encode_side, taken_rows
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.training.runs.run import Run
-from tests.evaluation.alignment.world import COLOURS, begun, knowing, prepared
+from tests.evaluation.alignment.world import COLOURS, WORDS, begun, knowing, prepared
 from tests.pages import is_closed
 
 sentences: Any = importlib.import_module("mmcl_jax.explain.sentences.sentences")  # the name is also the method's
@@ -140,6 +140,12 @@ def test_bad_input_ends_with_a_sentence(
     assert main(["align", "--run", str(world / "run"), "--out", str(tmp_path / "out"), *words]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_store_of_another_vocabulary_is_refused(world: Path, patched: None, tmp_path: Path) -> None:
+    store, _ = prepared(tmp_path / "other", rows=30, words=(*WORDS[:-2], *reversed(WORDS[-2:])))  # blue before green
+    with pytest.raises(UserError, match=r"was trained with another vocabulary of 'report' than that of .* --like"):
+        mj.align(world / "run", store=store, out=tmp_path / "out")
 
 
 def test_prompts() -> None:

@@ -1,6 +1,7 @@
 """A store of coloured squares with reports that name their colours, and a run whose weights know the colours."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ WORDS = ("[UNK]", "[CLS]", "[SEP]", "[MASK]", "[PAD]", ".", "no", "there", "is",
 TRUTH = ("key", "finding", "x", "y", "width", "height", "image_width", "image_height", "sentence")
 
 
-def prepared(folder: Path, rows: int = 60, seed: int = 0) -> tuple[Store, Path]:
+def prepared(folder: Path, rows: int = 60, seed: int = 0, words: Sequence[str] = WORDS) -> tuple[Store, Path]:
     """Return the store, and the truth: two squares of different colours in each image, a sentence for each."""
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -39,7 +40,7 @@ def prepared(folder: Path, rows: int = 60, seed: int = 0) -> tuple[Store, Path]:
         for index, colour in enumerate(COLOURS):
             labels[colour].append("yes" if index in colours else "no")
     keys = [f"row{row}" for row in range(rows)]
-    (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
     with (folder / "reports.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("key", "report"), *zip(keys[:-3], reports[:-3], strict=True)])  # three lack one
     with (folder / "truth.csv").open("w", newline="") as file:
