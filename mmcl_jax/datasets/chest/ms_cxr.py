@@ -14,6 +14,7 @@ import polars as pl
 from mmcl_jax.border import read_json, typed
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.datasets.chest.downstream import CORNERS, SIZE, SPLIT
+from mmcl_jax.datasets.chest.mimic import RESTRICTION
 from mmcl_jax.datasets.chest.tables import number, read_csv
 from mmcl_jax.errors import check
 from mmcl_jax.page.wording import counted
@@ -145,6 +146,7 @@ def ms_cxr(
         required=("image", "report"),
         steps=(Step(f"phrases of {counted(len(counts), 'image')}, with {len(boxes)} boxes", len(keys), len(keys)),),
         fields={"split": SPLIT, "duplicates": "keep", **({"aspect": "pad"} if pad else {})},
+        restriction=RESTRICTION,
     )  # fmt: skip
 
 

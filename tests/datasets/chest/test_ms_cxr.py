@@ -85,6 +85,10 @@ def test_a_row_is_a_phrase_with_its_boxes(root: Path, tmp_path: Path) -> None:
         assert new.cast(old.schema).equals(old)  # type: ignore[arg-type]
 
 
+def test_the_data_are_restricted_as_those_of_mimic_cxr_are(root: Path) -> None:
+    assert "PhysioNet" in datasets.make("ms_cxr", root, []).origin()["restriction"]
+
+
 def test_bad_input(root: Path, tmp_path: Path) -> None:
     path = root / "MS_CXR_Local_Alignment_v1.0.0.csv"
     text = path.read_text()
