@@ -93,7 +93,7 @@ def read_truth(path: Path, store: Store, entry: str, keys: Sequence[str], counts
         check_name(name, table.columns, f"--truth: {path} lacks the column", "it has")
     at = {one: row for row, one in enumerate(keys)}
     pictures = _pictures(table, key)
-    fit, stored = _fit(store), store.schema.entries[entry].shape[:2]
+    fit, stored = _fit(store, entry), store.schema.entries[entry].shape[:2]
     boxes: dict[tuple[int, int, str, int, str], list[np.ndarray]] = {}
     unused = dict.fromkeys(("elsewhere", "unnamed", "unknown", "lost"), 0)
     for number, cells in enumerate(table.iter_rows(named=True), start=1):
@@ -150,9 +150,11 @@ def inside_of(
     return regions_inside(np.concatenate([low, high - low], axis=1), grid)
 
 
-def _fit(store: Store) -> Fit:
+def _fit(store: Store, entry: str) -> Fit:
+    """Return how images were made to fit: a further entry may have an aspect of its own."""
     request: Mapping[str, Any] = store.made_by.get("request") or {}
-    return Fit(aspect=request.get("aspect", "stretch"))
+    own: Mapping[str, Any] = (request.get("entries") or {}).get(entry) or {}
+    return Fit(aspect=own.get("aspect") or request.get("aspect", "stretch"))
 
 
 def _box(cells: _Cells, where: str) -> list[float]:

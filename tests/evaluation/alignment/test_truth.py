@@ -41,6 +41,16 @@ def test_boxes_lie_where_the_image_was_fitted(tmp_path: Path) -> None:
     np.testing.assert_allclose(cropped.boxes, [[0.1, 0, 0.3, 5 / 50]])
 
 
+def test_images_of_a_further_entry_are_fitted_as_it_says(tmp_path: Path) -> None:
+    path, entry = table(tmp_path / "t.csv", ROW), SimpleNamespace(shape=(50, 50, 1))
+    request = {"aspect": "stretch", "entries": {"scan": {"kind": "image", "aspect": "pad"}, "photo": {"aspect": None}}}
+    entries = {"scan": entry, "photo": entry}
+    made: Any = SimpleNamespace(schema=SimpleNamespace(entries=entries), made_by={"request": request})
+    boxes = {name: read_truth(path, made, name, ["a"]).queries[0].boxes for name in entries}
+    np.testing.assert_allclose(boxes["scan"], [[(2.5 + 12) / 50, 0.1, 7.5 / 50, 0.2]])
+    np.testing.assert_allclose(boxes["photo"], [[0.1, 0.1, 0.3, 0.2]])
+
+
 def test_boxes_of_one_sentence_are_one_query_and_unused_rows_are_told(tmp_path: Path) -> None:
     path = table(
         tmp_path / "t.csv",
