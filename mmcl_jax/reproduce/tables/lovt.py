@@ -196,10 +196,11 @@ _THEIRS = (
     "the last bit."
 )
 _NOTES = (
-    "Frozen: the head alone is trained. Fine-tuned: the head alone for 100 batches (COVID Rural 20), and then all "
-    "weights. Adam with weight decay 1e-6 on images that are not augmented; the rate is halved where the loss on "
-    "validation stops falling; the epoch and the rate with the best metric on validation are tested. mAP is that of "
-    "the released code, over the IoU .40 to .75 with its soft policy and its arithmetic of boxes. Parts of the labels "
+    "Frozen: the head alone is trained. Fine-tuned: the head alone for 100 batches (COVID Rural 20; none of an encoder "
+    "that was never trained), and then all weights. Adam on images that are not augmented, with weight decay 1e-6 but "
+    "for linear heads; the rate is halved where the loss on validation stops falling; the epoch and the rate with the "
+    "best metric on validation are tested. mAP is that of the released code, over the IoU .40 to .75 with its soft "
+    "policy and its arithmetic of boxes. Parts of the labels "
     "are the first rows, as in the paper."
 )
 
