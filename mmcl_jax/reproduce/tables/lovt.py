@@ -200,8 +200,7 @@ _NOTES = (
     "that was never trained), and then all weights. Adam on images that are not augmented, with weight decay 1e-6 but "
     "for linear heads; the rate is halved where the loss on validation stops falling; the epoch and the rate with the "
     "best metric on validation are tested. mAP is that of the released code, over the IoU .40 to .75 with its soft "
-    "policy and its arithmetic of boxes. Parts of the labels "
-    "are the first rows, as in the paper."
+    "policy and its arithmetic of boxes. Parts of the labels are the first rows, as in the paper."
 )
 
 
