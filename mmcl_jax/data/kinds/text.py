@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -34,6 +35,15 @@ class TokenCounts:
     unknown: int
     special_tokens: np.ndarray
     rows_by_sentences: np.ndarray
+
+
+def word_pieces(path: Path) -> list[str]:
+    """Return the lines of a `vocab.txt` in UTF-8, a token each; other separators of lines are tokens themselves.
+
+    Raises:
+      UnicodeDecodeError: the file is not in UTF-8.
+    """
+    return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
 
 
 def special_tokens(vocabulary: Sequence[str]) -> np.ndarray:

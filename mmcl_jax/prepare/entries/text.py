@@ -60,8 +60,8 @@ def tokenise(
       keys: of the rows, for messages.
 
     Raises:
-      UserError: `tokenizers` is not installed; or the vocabulary cannot be read, lacks `[UNK]`, or skips a number; or a
-        text that no `length` cuts, or all texts together, are too large.
+      UserError: `tokenizers` is not installed; or the vocabulary cannot be read, lacks `[UNK]`, skips a number or has a
+        token with a line break; or a text that no `length` cuts, or all texts together, are too large.
     """
     limits = limits or Limits()
     if not (length or source.length):
@@ -80,6 +80,8 @@ def tokenise(
     )
     for index, (token, number) in enumerate(by_token):
         check(number == index, f"{vocabulary} gives {token!r} the number {number}, beyond its {size} tokens.")
+        broken = f"{vocabulary} has the token {token!r}, and a store holds a token per line; take this token out."
+        check(not set("\r\n") & set(token), broken)
     rows = [np.array(numbered(tokenizer, list(text)), np.int32).reshape(-1, 2) for text in texts]
     lengths = np.array([len(row) for row in rows], np.int64)
     longest = int(lengths.max(initial=0))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mmcl_jax.data.kinds.text import FIRST, LAST, SPECIAL, UNKNOWN
+from mmcl_jax.data.kinds.text import FIRST, LAST, SPECIAL, UNKNOWN, word_pieces
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.sources import Source
 
@@ -49,6 +49,8 @@ def fit_tokenizer(sentences: Iterable[str], source: Source, where: str) -> Any:
 def read_tokenizer(source: Source, where: str) -> Any:
     """Return the tokenizer of a `tokenizer.json`, or one for a `vocab.txt` with a word piece per line.
 
+    A `tokenizer.json` may ask for padding and truncation, which the store does itself.
+
     Raises:
       UserError: the file is missing, damaged, has a token twice, or has no `[UNK]`.
     """
@@ -57,11 +59,14 @@ def read_tokenizer(source: Source, where: str) -> Any:
     check(path.is_file(), f"{where}: the vocabulary {path} does not exist.")
     if path.suffix.lower() == ".json":
         try:
-            return library.Tokenizer.from_file(str(path))
+            tokenizer = library.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises Exception itself
             raise UserError(f"{where}: the vocabulary {path} is not a tokenizer.json: {error}.") from error
+        tokenizer.no_padding()  # a file that comes with a model may ask for both
+        tokenizer.no_truncation()
+        return tokenizer
     try:
-        tokens = path.read_text(encoding="utf-8-sig").splitlines()
+        tokens = word_pieces(path)
     except UnicodeDecodeError as error:
         raise UserError(f"{where}: the vocabulary {path} is not a text file in UTF-8.") from error
     numbers = {token: number for number, token in enumerate(tokens)}
