@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mmcl_jax.errors import check
 from mmcl_jax.page.wording import counted
 from mmcl_jax.prepare.join.folder import files_by_key
 from mmcl_jax.prepare.join.keys import some
@@ -18,6 +17,7 @@ from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.reports.remarks import remarks
 from mmcl_jax.prepare.reports.sections import sections
 from mmcl_jax.prepare.reports.sentences import split_sentences
+from mmcl_jax.prepare.reports.vocabulary import read_tokenizer
 from mmcl_jax.prepare.sources import Source
 from mmcl_jax.prepare.table.cells import nameless, text_of
 from mmcl_jax.prepare.table.table import require_columns
@@ -72,10 +72,10 @@ def read_reports(
       quarantine: to which rows without a key, or with the key of an earlier row, are added.
 
     Raises:
-      UserError: the table, folder, column or vocabulary is missing.
+      UserError: the table, folder or column is missing, or the vocabulary cannot be used.
     """
-    exists = source.vocabulary is None or source.vocabulary.is_file()
-    check(exists, f"{where}: the vocabulary {source.vocabulary} does not exist.")
+    if source.vocabulary is not None:
+        read_tokenizer(source, where)  # is checked here, before the images of the rows are decoded
     bad: dict[int, tuple[str, str]] = {}
     if source.files:
         assert source.folder is not None

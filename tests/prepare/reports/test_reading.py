@@ -15,9 +15,11 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.entries.text import tokenise
+from mmcl_jax.prepare.join.tables import Keys
 from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.make import prepare
-from mmcl_jax.prepare.reports.read import Unreadable, read_text
+from mmcl_jax.prepare.quarantine import Quarantine
+from mmcl_jax.prepare.reports.read import Unreadable, read_reports, read_text
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
 from mmcl_jax.report.pictures import StoreRows
@@ -207,7 +209,7 @@ def test_texts_of_any_length_are_kept_up_to_the_limit_that_is_stated() -> None:
 
 
 def test_later_texts_are_read_in_the_same_way_unless_they_say_otherwise(folder: Path) -> None:
-    store = prepare(request(folder, min_words=3, length=40), folder / "store")
+    store = prepare(request(folder, min_words=3, length=40, vocabulary_size=90), folder / "store")
     later = request(folder, tokenizer="byte_pairs", sections=None, like=str(store.directory))
     again = prepare(later, folder / "later")
     assert words(again) == words(store)
@@ -258,6 +260,10 @@ BAD: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
         lambda folder: {**_vocabulary(folder, "[UNK]\n"), **PIECES},
         "vocab.txt is the vocabulary; leave tokenizer out",
     ),
+    "a size for a vocabulary": (
+        lambda folder: {**_vocabulary(folder, "[UNK]\n"), "vocabulary_size": 99},
+        "vocab.txt is the vocabulary; leave vocabulary_size out",
+    ),
     "a vocabulary too small": (
         lambda folder: {**PIECES, "vocabulary_size": 9},
         "vocabulary_size is 9, and the training rows have",
@@ -280,6 +286,15 @@ def _written(folder: Path, content: bytes) -> dict[str, Any]:
 def _vocabulary(folder: Path, text: str) -> dict[str, Any]:
     (folder / "vocab.txt").write_text(text)
     return {"vocabulary": str(folder / "vocab.txt")}
+
+
+def test_a_vocabulary_is_read_before_images_are_decoded(folder: Path) -> None:
+    _vocabulary(folder, "no unknown")
+    with pytest.raises(UserError, match=r"has no token \[UNK\], which stands for unknown words; add it"):
+        read_reports(
+            "report", Source(kind="text", vocabulary=folder / "vocab.txt", folder=folder / "texts", files="{key}.txt"),
+            "id", "report", Keys(), Quarantine(),
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("what", BAD)
