@@ -53,8 +53,8 @@ def read_tokenizer(source: Source, where: str) -> Any:
     A `tokenizer.json` may ask for padding and truncation, which the store does itself.
 
     Raises:
-      UserError: `tokenizers` is not installed; or the file is missing, is damaged, has a token twice, skips a number, has
-        a token with a line break, or has no `[UNK]`.
+      UserError: `tokenizers` is not installed; or the file is missing or damaged, has a token twice or one with a line
+        break, skips a number, or has no `[UNK]`.
     """
     library = _library(where)
     path: Path = source.vocabulary  # type: ignore[assignment]
