@@ -254,7 +254,7 @@ class Assembler:
         keys = [self._gathered.rows.keys[row] for row in kept]
         train = self._inspected.splits["train"]
         tokens = tokenise(texts, train, source, joined.where, length=length, limits=self._limits, keys=keys)
-        (self._folder / f"tokenizer.{name}.json").write_text(tokens.tokenizer)
+        (self._folder / f"tokenizer.{name}.json").write_text(tokens.tokenizer, encoding="utf-8")
         present = (tokens.values[:, 0, 0] >= 0) if tokens.values.shape[1] else np.zeros(len(kept), bool)
         of_keys = [joined.content.index[key] for key in keys if key in joined.content.index]  # also emptied reports
         self._facts[name] = text_facts(reports, [joined.content.rows[row] for row in of_keys], tokens, source)

@@ -95,5 +95,6 @@ def _stored(like: "Like", name: str, earlier: Source, main: Declaration) -> dict
         return {"classes": earlier.classes or tuple((text, int(text)) for text in categories)}
     if earlier.kind == "boxes":
         return {"categories": entry.columns[0].categories}
-    tokenizer = {"vocabulary": like.files / f"tokenizer.{name}.json", "tokenizer": "byte_pairs", "lowercase": None}
-    return {**tokenizer, "length": entry.shape[0]}  # the file says all of the tokenizer
+    fitting = {name: getattr(Source(kind="text"), name) for name in ("tokenizer", "vocabulary_size", "lowercase")}
+    vocabulary = like.files / f"tokenizer.{name}.json"  # says all of the tokenizer
+    return {**fitting, "vocabulary": vocabulary, "length": entry.shape[0]}

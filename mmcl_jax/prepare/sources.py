@@ -387,8 +387,9 @@ class Source:
             check(remark in REMARKS, f"{where}: drop: {shown(remark)} is not one of {', '.join(REMARKS)}.")
         for heading in self.sections or ():
             check(":" not in heading and heading.strip() != "", f"{where}: sections: {shown(heading)} is no heading.")
-        given = f"{where}: tokenizer: {called(self.vocabulary) if self.vocabulary else ''} is the vocabulary"
-        check(self.vocabulary is None or self.tokenizer == "byte_pairs", f"{given}; leave tokenizer out.")
+        for name in ("tokenizer", "vocabulary_size") if self.vocabulary else ():
+            given = f"{where}: {name}: {called(self.vocabulary)} is the vocabulary"
+            check(getattr(self, name) == _DEFAULT[name], f"{given}; leave {name} out.")
         has_case = self.vocabulary is None or self.vocabulary.suffix.lower() != ".json"
         check(has_case or self.lowercase is None, f"{where}: lowercase: a tokenizer.json says so itself; leave it out.")
 

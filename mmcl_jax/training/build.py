@@ -33,7 +33,7 @@ from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
 from mmcl_jax.training.parameters import check_parameters
 from mmcl_jax.training.state.control import first_control
 from mmcl_jax.training.state.groups import check_groups, frozen_patterns
-from mmcl_jax.training.state.model import cautions, sentence_cautions, trained_model
+from mmcl_jax.training.state.model import cautions, length_cautions, sentence_cautions, trained_model
 from mmcl_jax.training.state.train_state import Arrays, TrainState, initial_state, split_model
 from mmcl_jax.training.validate import check_config, check_control, check_split
 from mmcl_jax.views import VIEWS, View, asked_of_volumes
@@ -324,7 +324,8 @@ def assemble(
     _check_read(objective, schema, batches)
     model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     said = cautions(objective, model, config.batch_size)
-    said += sentence_cautions(model, inputs.fitted if inputs else {})
+    fitted = inputs.fitted if inputs else {}
+    said += (*sentence_cautions(model, fitted), *length_cautions(config.views, fitted))
     check_groups(split_model(model)[0], frozen_patterns(config.frozen, model), dict(config.rates))
     check_memory(config, model, mesh)
     schedule = SCHEDULES.build(

@@ -19,7 +19,7 @@ from mmcl_jax.encoders.weights.bert import bert_name
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
-from mmcl_jax.training.state.model import sentence_cautions
+from mmcl_jax.training.state.model import length_cautions, sentence_cautions
 from mmcl_jax.training.state.train_state import split_model
 from tests.data.many import WORDS, store_of
 
@@ -96,7 +96,7 @@ def test_the_vocabulary_beside_the_weights_is_compared(config: ConfigDict, tmp_p
         pretrain(other, tmp_path / "run", log=quiet)
 
 
-def test_sentences_without_a_vector_are_said() -> None:
+def test_sentences_without_a_vector_or_beyond_the_view_are_said() -> None:
     """Numbers may be left out, and a text may have no sentence."""
     texts = np.full((4, 5, 2), -1, np.int32)
     texts[0, :4] = [[1, 0], [1, 0], [1, 2], [1, 3]]
@@ -113,6 +113,15 @@ def test_sentences_without_a_vector_are_said() -> None:
         model = Model({"report": made}, {}, {}, {}, {})
         return sentence_cautions(model, {"report": {"rows_by_sentences": fitted.rows_by_sentences}})
 
+    assert fitted.rows_by_tokens.tolist() == [1, 1, 0, 0, 1, 1]
+    (cut,) = length_cautions(
+        ConfigDict({"report": view("report", max_tokens=5), "whole": view("report", special_tokens=False)}),
+        {"report": {"rows_by_tokens": fitted.rows_by_tokens}},
+    )
+    begins = (
+        "config.views.report.max_tokens: 2 of 4 training rows have more than 3 tokens, up to 5; sentences that do not"
+    )
+    assert cut.startswith(begins)
     (sentence,) = said(2)
     assert sentence.startswith(f"{KEY}.sentences: 2 of 4 training rows have more than 2 sentences, up to 5; sentences")
     assert said(5) == ()

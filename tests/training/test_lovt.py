@@ -1,6 +1,9 @@
 """LoVT's experiments on a small drawn store of radiographs, up to two per study, some of which lack their report."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,11 +21,13 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.monitor import OnlineKNN
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.files import atomic
+from mmcl_jax.training import loop
 from mmcl_jax.training.build import Experiment, build_experiment, fit_inputs
-from mmcl_jax.training.loop import pretrain
+from mmcl_jax.training.loop import Result, pretrain
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.model import trained_model
 from mmcl_jax.training.step.train_step import parts_of_loss
+from tests.training.test_loop import bits, losses, quiet, stop_at
 from tests.training.walk import begin, compiled
 
 ROWS, STEPS, SIDE = 40, 2, 12
@@ -152,6 +157,41 @@ def test_the_losses_of_2_devices_in_slices_are_those_of_the_whole_batch(store: S
             pixel, instance = metrics["pixpro/image_1.local-image_2.local"], metrics["byol/image_1-image_2"]
             assert metrics["loss"] == pytest.approx(pixel + instance / 2, rel=1e-5)
             assert metrics["pixpro/image_1.local-image_2.local/overlapping"] > 0.5  # both views show one image
+
+
+def test_a_run_that_is_killed_ends_with_the_same_bits(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout, drawn images and sentences in other orders. All sessions share a program, which takes longest."""
+    without = ("monitor.epochs=None", "validation.epochs=None", "stop.patience=None")  # see test_validation.py
+    config = config_of(store, "lovt", "batch_size=8", "epochs=2", "checkpoint_every=2", *without)
+    trace, compile_program = once(loop.check_step), once(loop.compile_traced)
+    for name, function in (("check_step", trace), ("trace_step", trace), ("compile_traced", compile_program)):
+        monkeypatch.setattr(loop, name, function)
+
+    def train(name: str) -> Result:
+        return pretrain(config, tmp_path / name, devices=jax.devices()[:1], log=quiet)
+
+    whole = train("whole")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5)
+        assert (train("killed").step, whole.step) == (5, 6)
+    shutil.rmtree(tmp_path / "killed" / "checkpoints" / "5")  # a kill leaves steps in the log that have no checkpoint
+    continued = train("killed")
+    assert bits(continued.state) == bits(whole.state)
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+
+
+def once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, whose first result is that of all calls."""
+    results: list[Any] = []
+
+    def called(*arguments: Any, **options: Any) -> Any:
+        if not results:
+            results.append(function(*arguments, **options))
+        return results[0]
+
+    return called
 
 
 def test_the_monitor_measures_the_probes(store: Store) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -28,12 +29,23 @@ class TokenCounts:
       unknown: the token that replaces all others.
       special_tokens: the tokens `[CLS]` and `[SEP]`, int32 `[2]`; `[0]` if the vocabulary lacks one of them.
       rows_by_sentences: the number of training rows that have 0, 1, 2, ... sentences.
+      rows_by_tokens: the number of training rows that have 0, 1, 2, ... tokens.
     """
 
     tokens: np.ndarray
     unknown: int
     special_tokens: np.ndarray
     rows_by_sentences: np.ndarray
+    rows_by_tokens: np.ndarray
+
+
+def word_pieces(path: Path) -> list[str]:
+    """Return the lines of a `vocab.txt` in UTF-8, a token each; other separators of lines are tokens themselves.
+
+    Raises:
+      UnicodeDecodeError: the file is not in UTF-8.
+    """
+    return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
 
 
 def special_tokens(vocabulary: Sequence[str]) -> np.ndarray:
@@ -113,17 +125,18 @@ class TextKind(Kind):
         return None
 
     def fit(self, rows: object, name: str, schema: Schema, names: Sequence[str]) -> TokenCounts:
-        """Return the mask of tokens that occur in the training rows, and how many sentences the rows have."""
+        """Return the mask of tokens that occur in the training rows, and how many sentences and tokens rows have."""
         counts = np.zeros(len(names), np.int64)
-        by_sentences = np.zeros(schema.entries[name].shape[0] + 1, np.int64)
+        by_sentences, by_tokens = np.zeros((2, schema.entries[name].shape[0] + 1), np.int64)
         for part in chunks(rows):
             tokens, number = part[..., 0], part[..., 1]
             counts += np.bincount(tokens[tokens >= 0], minlength=len(names))
             before = np.concatenate([np.full_like(number[:, :1], -1), number[:, :-1]], axis=1)
             sentences = ((number >= 0) & (number != before)).sum(axis=1)
             by_sentences += np.bincount(sentences, minlength=len(by_sentences))
-        by_sentences = by_sentences[: np.flatnonzero(by_sentences).max(initial=0) + 1]
-        return TokenCounts(counts > 0, list(names).index(UNKNOWN), special_tokens(names), by_sentences)
+            by_tokens += np.bincount((tokens >= 0).sum(axis=1), minlength=len(by_tokens))
+        by_sentences, by_tokens = (by[: np.flatnonzero(by).max(initial=0) + 1] for by in (by_sentences, by_tokens))
+        return TokenCounts(counts > 0, list(names).index(UNKNOWN), special_tokens(names), by_sentences, by_tokens)
 
     def encode(self, rows: np.ndarray, fitted: TokenCounts) -> np.ndarray:
         """Return the rows with `[UNK]` in place of every token that no training row has."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 import numpy as np
 
 from mmcl_jax.border import Open, read_json
+from mmcl_jax.data.kinds.text import word_pieces
 from mmcl_jax.encoders.torch_names import Arrays, Layout, Namer, torch_name
 from mmcl_jax.encoders.torch_names import Path as LeafPath
 from mmcl_jax.errors import UserError, check
@@ -163,7 +164,7 @@ def check_settings(folder: Path, *, heads: int, vocabulary: Sequence[str], key: 
     file = folder / VOCABULARY
     if file.is_file() and vocabulary:
         try:
-            tokens = [line.removesuffix("\r") for line in file.read_bytes().decode().removesuffix("\n").split("\n")]
+            tokens = word_pieces(file)
         except UnicodeDecodeError as error:
             raise UserError(f"{file} is no text in UTF-8; get it again.") from error
         other = [number for number, pair in enumerate(zip(tokens, vocabulary, strict=False)) if pair[0] != pair[1]]

@@ -10,7 +10,7 @@ import numpy as np
 from mmcl_jax.data.kinds.text import UNKNOWN
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.limits import Limits
-from mmcl_jax.prepare.reports.vocabulary import fit_tokenizer, numbered, read_tokenizer
+from mmcl_jax.prepare.reports.vocabulary import by_number, fit_tokenizer, numbered, read_tokenizer
 from mmcl_jax.prepare.sources import Source
 
 _LONG = 100_000  # characters
@@ -60,8 +60,8 @@ def tokenise(
       keys: of the rows, for messages.
 
     Raises:
-      UserError: `tokenizers` is not installed; or the vocabulary cannot be read, lacks `[UNK]`, or skips a number; or a
-        text that no `length` cuts, or all texts together, are too large.
+      UserError: `tokenizers` is not installed, the vocabulary cannot be used, or a text that no `length` cuts, or all
+        texts together, are too large.
     """
     limits = limits or Limits()
     if not (length or source.length):
@@ -71,15 +71,6 @@ def tokenise(
         if source.vocabulary is None
         else read_tokenizer(source, where)
     )
-    size = tokenizer.get_vocab_size()
-    by_token = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    vocabulary = f"{where}: the vocabulary {source.vocabulary}"
-    check(
-        UNKNOWN in tokenizer.get_vocab(),
-        f"{vocabulary} has no token {UNKNOWN}, which stands for unknown words; add it.",
-    )
-    for index, (token, number) in enumerate(by_token):
-        check(number == index, f"{vocabulary} gives {token!r} the number {number}, beyond its {size} tokens.")
     rows = [np.array(numbered(tokenizer, list(text)), np.int32).reshape(-1, 2) for text in texts]
     lengths = np.array([len(row) for row in rows], np.int64)
     longest = int(lengths.max(initial=0))
@@ -98,7 +89,7 @@ def tokenise(
     ids = values[..., 0]
     return Tokens(
         values=values,
-        vocabulary=tuple(token for token, _ in by_token),
+        vocabulary=tuple(token for token, _ in by_number(tokenizer)),
         tokenizer=tokenizer.to_str(pretty=True),
         lengths=lengths,
         cut=np.flatnonzero(lengths > length),

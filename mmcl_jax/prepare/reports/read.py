@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mmcl_jax.errors import check
 from mmcl_jax.page.wording import counted
 from mmcl_jax.prepare.join.folder import files_by_key
 from mmcl_jax.prepare.join.keys import some
@@ -18,9 +17,11 @@ from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.reports.remarks import remarks
 from mmcl_jax.prepare.reports.sections import sections
 from mmcl_jax.prepare.reports.sentences import split_sentences
+from mmcl_jax.prepare.reports.vocabulary import read_tokenizer
 from mmcl_jax.prepare.sources import Source
 from mmcl_jax.prepare.table.cells import nameless, text_of
 from mmcl_jax.prepare.table.table import require_columns
+from mmcl_jax.text import brief
 
 _WORD = re.compile(r"\w+(?:[-'’./,]\w+)*|[^\w\s]")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -71,10 +72,10 @@ def read_reports(
       quarantine: to which rows without a key, or with the key of an earlier row, are added.
 
     Raises:
-      UserError: the table, folder, column or vocabulary is missing.
+      UserError: the table, folder or column is missing, or the vocabulary cannot be used.
     """
-    exists = source.vocabulary is None or source.vocabulary.is_file()
-    check(exists, f"{where}: the vocabulary {source.vocabulary} does not exist.")
+    if source.vocabulary is not None:
+        read_tokenizer(source, where)  # is checked here, before the images of the rows are decoded
     bad: dict[int, tuple[str, str]] = {}
     if source.files:
         assert source.folder is not None
@@ -150,23 +151,33 @@ def read_text(folder: Path, name: str, encoding: str, limits: Limits) -> str:
     root = os.path.join(os.path.realpath(folder), "")
     if "\0" in name or not os.path.realpath(path).startswith(root):
         raise Unreadable("unsafe path", f"The text file {name!r} leaves the folder {folder}.")
-    if not path.is_file():
-        raise Unreadable("missing text", f"The text file {path} does not exist.")
+    most = 4 * (limits.max_cell + 1)  # bytes of the largest text, with its mark
     try:
+        if not path.is_file():
+            raise Unreadable("missing text", f"The text file {path} does not exist.")
         with path.open("rb") as file:
-            content = file.read(4 * limits.max_cell + 1)
-    except OSError as error:
-        raise Unreadable("unreadable text", f"The text file {path} cannot be read: {error.strerror}.") from error
-    utf_16 = content.startswith(_UTF_16) and encoding == "utf-8"
+            content = file.read(most + 1)
+    except OSError as error:  # also of a name that is too long, such as a text in place of a path
+        reason = f"The text file {brief(name)} in {folder} cannot be read: {error.strerror}."
+        raise Unreadable("unreadable text", reason) from error
+    # The last character of a file that is too large may lack bytes, so it is not decoded.
+    text = _decoded(content, encoding, path) if len(content) <= most else None
+    if text is None or len(text) > limits.max_cell:
+        limit = f"the limit is {limits.max_cell:,}; allow more with {option('max_cell')}"
+        raise Unreadable("too large", f"The text file {path} has more than {limits.max_cell:,} characters; {limit}.")
+    return text
+
+
+def _decoded(content: bytes, encoding: str, path: Path) -> str:
+    """Return the text of a file. Raises `Unreadable` for bytes that are no text in the encoding."""
     try:
-        text = content.decode("utf-16" if utf_16 else "utf-8-sig" if encoding == "utf-8" else encoding)
+        is_utf_8 = codecs.lookup(encoding).name == "utf-8"
+        marked = is_utf_8 and content.startswith(_UTF_16)
+        text = content.decode("utf-16" if marked else "utf-8-sig" if is_utf_8 else encoding)
     except (UnicodeDecodeError, LookupError) as error:
         fault = "is binary, and not text" if b"\0" in content else f"is not text in {encoding}"
         remedy = "" if b"\0" in content else "; name another encoding with encoding, such as latin-1"
         raise Unreadable("not text", f"The text file {path} {fault}{remedy}.") from error
     if "\0" in text:
         raise Unreadable("not text", f"The text file {path} is binary, and not text.")
-    if len(text) > limits.max_cell:
-        limit = f"the limit is {limits.max_cell:,}; allow more with {option('max_cell')}"
-        raise Unreadable("too large", f"The text file {path} has more than {limits.max_cell:,} characters; {limit}.")
     return text

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 FINDINGS = ("FINDINGS", "IMPRESSION")  # the default of LoVT, in this order
 
-# A heading begins a line and ends with a colon, which no digit follows, as in a time of day.
-_HEADING = re.compile(r"^[ \t]*(?P<heading>[^\W\d_][^\n:：.;!?]{0,79})[:：](?!\d)", re.MULTILINE)
+# A heading begins a line and ends with a colon that is not between digits, as in a time of day.
+_HEADING = re.compile(r"^[ \t]*(?P<heading>[^\W\d_][^\n:：.;!?]{0,79})(?:[:：](?!\d)|(?<!\d)[:：])", re.MULTILINE)
 _AND = re.compile(r"\s*(?:\bAND\b|\bUND\b|\bET\b|[&/,+])\s*")
 _ASIDE = re.compile(r"\s*\([^)]*\)")
 
@@ -23,6 +23,7 @@ def sections(text: str, headings: Sequence[str] = FINDINGS) -> str | None:
       >>> sections("INDICATION: Cough.\nIMPRESSION: No pneumonia.\nFINDINGS: Clear lungs.")
       'Clear lungs.\n\nNo pneumonia.'
     """
+    text = "\n".join(text.splitlines())  # one kind of line end
     matches = [
         match for match in _HEADING.finditer(text) if match["heading"].isupper() or match["heading"].strip() in headings
     ]

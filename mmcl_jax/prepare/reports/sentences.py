@@ -26,8 +26,9 @@ _NUMBERED = _words("no nos nr fig figs vol p pp sec art abb im ser acc tel ext")
 _OFTEN = _words("a.m p.m am pm etc al jr inc ltd usw")  # end it before a capital alone
 _UNITS = _words("mm cm m ml l g kg mg s h hr hrs")
 
+# Marks in a row are tried once, from the first: the time of a line of dots would grow with the square of its length.
 _TERMINATOR = re.compile(
-    r"(?P<mark>[.!?…]+)(?P<close>[\"'”’»)\]]*)(?P<gap>\s+|(?=[^\W\d_]))"  # Latin: a blank follows, mostly
+    r"(?P<mark>(?<![.!?…])[.!?…]+)(?P<close>[\"'”’»)\]]*)(?P<gap>\s+|(?=[^\W\d_]))"  # Latin: a blank follows, mostly
     r"|[。！？｡।॥؟۔։።]+[”’」』）)]*\s*"
 )
 _LIST_NUMBER = re.compile(r"\(?(?:\d{1,3}|[A-Za-z])[.)]")

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mmcl_jax.data.kinds.text import FIRST, LAST, SPECIAL, UNKNOWN
+from mmcl_jax.data.kinds.text import FIRST, LAST, SPECIAL, UNKNOWN, word_pieces
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.sources import Source
+from mmcl_jax.text import words_of
 
 _ENDLESS = re.compile(r"\S{1001,}")
 _LONGEST_WORD = 100  # characters; a longer word is unknown, as in BERT
@@ -49,27 +50,50 @@ def fit_tokenizer(sentences: Iterable[str], source: Source, where: str) -> Any:
 def read_tokenizer(source: Source, where: str) -> Any:
     """Return the tokenizer of a `tokenizer.json`, or one for a `vocab.txt` with a word piece per line.
 
+    A `tokenizer.json` may ask for padding and truncation, which the store does itself.
+
     Raises:
-      UserError: the file is missing, damaged, has a token twice, or has no `[UNK]`.
+      UserError: `tokenizers` is not installed; or the file is missing or damaged, has a token twice or one with a line
+        break, skips a number, or has no `[UNK]`.
     """
     library = _library(where)
     path: Path = source.vocabulary  # type: ignore[assignment]
-    check(path.is_file(), f"{where}: the vocabulary {path} does not exist.")
-    if path.suffix.lower() == ".json":
-        try:
-            return library.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises Exception itself
-            raise UserError(f"{where}: the vocabulary {path} is not a tokenizer.json: {error}.") from error
+    vocabulary = f"{where}: the vocabulary {path}"
+    check(path.is_file(), f"{vocabulary} does not exist.")
+    is_json = path.suffix.lower() == ".json"
+    tokenizer = _from_json(library, path, vocabulary) if is_json else _from_pieces(library, path, source, vocabulary)
+    tokens, size = by_number(tokenizer), tokenizer.get_vocab_size()
+    for index, (token, number) in enumerate(tokens):
+        check(number == index, f"{vocabulary} gives {token!r} the number {number}, beyond its {size} tokens.")
+        broken = f"{vocabulary} has the token {token!r}, and a store holds a token per line; take this token out."
+        check(not set("\r\n") & set(token), broken)
+    has_unknown = UNKNOWN in tokenizer.get_vocab()
+    check(has_unknown, f"{vocabulary} has no token {UNKNOWN}, which stands for unknown words; add it.")
+    return tokenizer
+
+
+def by_number(tokenizer: Any) -> list[tuple[str, int]]:
+    """Return the tokens of a tokenizer with their numbers, in order."""
+    return sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+
+
+def _from_json(library: Any, path: Path, vocabulary: str) -> Any:
     try:
-        tokens = path.read_text(encoding="utf-8-sig").splitlines()
+        tokenizer = library.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises Exception itself
+        raise UserError(f"{vocabulary} is not a tokenizer.json: {words_of(error)}.") from error
+    tokenizer.no_padding()  # a file that comes with a model may ask for both
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _from_pieces(library: Any, path: Path, source: Source, vocabulary: str) -> Any:
+    try:
+        tokens = word_pieces(path)
     except UnicodeDecodeError as error:
-        raise UserError(f"{where}: the vocabulary {path} is not a text file in UTF-8.") from error
+        raise UserError(f"{vocabulary} is not a text file in UTF-8.") from error
     numbers = {token: number for number, token in enumerate(tokens)}
-    check(len(numbers) == len(tokens), f"{where}: the vocabulary {path} has a token in two lines.")
-    check(
-        UNKNOWN in numbers,
-        f"{where}: the vocabulary {path} has no token {UNKNOWN}, which stands for unknown words; add it.",
-    )
+    check(len(numbers) == len(tokens), f"{vocabulary} has a token in two lines.")
     cased = any(token != token.lower() for token in tokens if not token.startswith("["))
     lowercase = not cased if source.lowercase is None else source.lowercase
     return _bert(library, numbers, library.normalizers.BertNormalizer(lowercase=lowercase, strip_accents=lowercase))

@@ -152,6 +152,26 @@ def sentence_cautions(model: Model, fitted: Mapping[str, Mapping[str, np.ndarray
     return tuple(said)
 
 
+def length_cautions(views: ConfigDict, fitted: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[str, ...]:
+    """Return a sentence for every view `report` that cuts some training rows.
+
+    Args:
+      views: of the experiment.
+      fitted: arrays of the training rows, by input; see `data.kinds.text.TokenCounts`.
+    """
+    said = []
+    for name, view in views.items():
+        rows = fitted.get(view.get("modality", ""), {}).get("rows_by_tokens", np.zeros(0, np.int32))
+        if view.name == "report":
+            room = view.max_tokens - 2 * view.special_tokens
+            if more := int(rows[room + 1 :].sum()):
+                said.append(
+                    f"config.views.{name}.max_tokens: {more:,} of {int(rows.sum()):,} training rows have more than "
+                    f"{room} tokens, up to {len(rows) - 1}; sentences that do not fit are left out"
+                )
+    return tuple(said)
+
+
 def layers_of(model: Model, objective: Objective, key: str) -> Layers:
     """Return the layers of a term by name, shared layers included."""
     layers = objective.terms[key].layers

@@ -15,13 +15,16 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.entries.text import tokenise
+from mmcl_jax.prepare.join.tables import Keys
 from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.make import prepare
+from mmcl_jax.prepare.quarantine import Quarantine
+from mmcl_jax.prepare.reports.read import Unreadable, read_reports, read_text
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
 from mmcl_jax.report.pictures import StoreRows
 
-pytest.importorskip("tokenizers")
+tokenizers = pytest.importorskip("tokenizers")
 ROWS = 30
 SECRET = "zanzibar"
 
@@ -158,6 +161,41 @@ def test_a_cased_vocabulary_is_used_in_lower_case_when_asked_as_clinical_bert_do
         assert [tokens.vocabulary[token] for token in tokens.values[0, :, 0]] == [expected, "edema", "."]
 
 
+def test_a_tokenizer_that_pads_and_truncates_gives_whole_texts_without_padding(tmp_path: Path) -> None:
+    """As those beside published models do."""
+    made = tokenizers.Tokenizer(tokenizers.models.WordPiece({piece: n for n, piece in enumerate(SPECIAL)}))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    made.add_tokens(["no", "edema"])
+    made.enable_padding(length=8)
+    made.enable_truncation(2)
+    made.save(str(tmp_path / "tokenizer.json"))
+    source = Source(kind="text", vocabulary=tmp_path / "tokenizer.json")
+    tokens = tokenise([["no edema no edema"], ["no"]], np.arange(2), source, "report")
+    assert tokens.lengths.tolist() == [4, 1]
+    assert tokens.values[..., 0].tolist() == [[5, 6, 5, 6], [5, -1, -1, -1]]
+    made.add_tokens(["line\nbreak"])
+    made.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(UserError, match=r"has the token 'line\\nbreak', and a store holds a token per line; take this"):
+        tokenise([["no"]], np.arange(1), source, "report")
+
+
+def test_a_vocabulary_may_have_separators_of_lines_as_tokens(tmp_path: Path) -> None:
+    """Chinese BERT's has U+2028."""
+    (tmp_path / "vocab.txt").write_text("\ufeff" + "\r\n".join([*SPECIAL, "\u2028", "\x85", "edema"]) + "\n")
+    tokens = tokenise([["edema"]], np.arange(1), Source(kind="text", vocabulary=tmp_path / "vocab.txt"), "report")
+    assert tokens.vocabulary == (*SPECIAL, "\u2028", "\x85", "edema")
+    assert tokens.values[0, 0].tolist() == [7, 0]
+
+
+def test_files_have_a_largest_size_and_any_spelling_of_their_encoding(tmp_path: Path) -> None:
+    (tmp_path / "large.txt").write_text("é" * 99)  # which is cut within a character
+    with pytest.raises(Unreadable, match=r"large.txt has more than 20 characters; the limit is 20; allow more with"):
+        read_text(tmp_path, "large.txt", "utf-8", Limits(max_cell=20))
+    for mark in ("utf-8-sig", "utf-16"):
+        (tmp_path / "marked.txt").write_text("FINDINGS: x", encoding=mark)
+        assert read_text(tmp_path, "marked.txt", "UTF8", Limits(max_cell=11)) == "FINDINGS: x"
+
+
 def test_texts_of_any_length_are_kept_up_to_the_limit_that_is_stated() -> None:
     """Empty, of one word, and of 10,000 words."""
     texts = [[], ["edema"], ["no edema here."] * 3334]
@@ -171,7 +209,7 @@ def test_texts_of_any_length_are_kept_up_to_the_limit_that_is_stated() -> None:
 
 
 def test_later_texts_are_read_in_the_same_way_unless_they_say_otherwise(folder: Path) -> None:
-    store = prepare(request(folder, min_words=3, length=40), folder / "store")
+    store = prepare(request(folder, min_words=3, length=40, vocabulary_size=90), folder / "store")
     later = request(folder, tokenizer="byte_pairs", sections=None, like=str(store.directory))
     again = prepare(later, folder / "later")
     assert words(again) == words(store)
@@ -198,6 +236,10 @@ BAD: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
         lambda folder: _paths(folder, s9="../scores.csv"),
         "The text file '../scores.csv' leaves the folder",
     ),
+    "a text in place of a path": (
+        lambda folder: _paths(folder, s9="No effusion. " * 40),
+        "cannot be read: File name too long",
+    ),
     "sections that no text has": (lambda folder: {"sections": ["PLAN"]}, "none of its rows has both a key and a value"),
     "a folder that is missing": (
         lambda folder: {"folder": str(folder / "no"), "files": "{key}.txt"},
@@ -217,6 +259,10 @@ BAD: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
     "a tokenizer beside a vocabulary": (
         lambda folder: {**_vocabulary(folder, "[UNK]\n"), **PIECES},
         "vocab.txt is the vocabulary; leave tokenizer out",
+    ),
+    "a size for a vocabulary": (
+        lambda folder: {**_vocabulary(folder, "[UNK]\n"), "vocabulary_size": 99},
+        "vocab.txt is the vocabulary; leave vocabulary_size out",
     ),
     "a vocabulary too small": (
         lambda folder: {**PIECES, "vocabulary_size": 9},
@@ -240,6 +286,15 @@ def _written(folder: Path, content: bytes) -> dict[str, Any]:
 def _vocabulary(folder: Path, text: str) -> dict[str, Any]:
     (folder / "vocab.txt").write_text(text)
     return {"vocabulary": str(folder / "vocab.txt")}
+
+
+def test_a_vocabulary_is_read_before_images_are_decoded(folder: Path) -> None:
+    _vocabulary(folder, "no unknown")
+    with pytest.raises(UserError, match=r"has no token \[UNK\], which stands for unknown words; add it"):
+        read_reports(
+            "report", Source(kind="text", vocabulary=folder / "vocab.txt", folder=folder / "texts", files="{key}.txt"),
+            "id", "report", Keys(), Quarantine(),
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("what", BAD)

@@ -96,7 +96,7 @@ def test_control_and_invisible_characters_are_removed() -> None:
     ]
 
 
-@pytest.mark.parametrize("unit", ["No finding. ", "x", ". ", "a.", "\n", " ", "1. ", "A:", "FINDINGS:\n"])
+@pytest.mark.parametrize("unit", ["No finding. ", "x", ".", ". ", "a.", "\n", " ", "1. ", "A:", "FINDINGS:\n"])
 def test_time_grows_with_the_length_alone(unit: str) -> None:
     text, began = unit * 100_000, time.monotonic()
     found = split_sentences(text, newlines="join")
@@ -128,6 +128,8 @@ def test_sections_are_found_by_their_headings_in_the_order_that_is_asked_for() -
         ("Findings: a", ("FINDINGS",), None),
         ("FINDINGS:\n\nIMPRESSION:   ", ("FINDINGS", "IMPRESSION"), None),
         ("IMPRESSION: seen\nAT 10:15 by phone", ("IMPRESSION",), "seen\nAT 10:15 by phone"),
+        ("IMPRESSION:1. No edema.\nFINDINGS:2 nodules", ("IMPRESSION", "FINDINGS"), "1. No edema.\n\n2 nodules"),
+        ("INDICATION: Cough.\rFINDINGS: Clear.\u2028IMPRESSION: Normal.", ("FINDINGS",), "Clear."),
         ("No headings. FINDINGS are few.", ("FINDINGS",), None),
     ],
 )
