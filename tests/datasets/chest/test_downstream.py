@@ -182,12 +182,12 @@ def test_released_lists(roots: Path, tmp_path: Path) -> None:
     assert cut.rows["image"].to_list() == [*keys[:15], *keys[16:]]
     assert "behind the first 3 of validation" in cut.steps[-2].what
     for options, match in (
-        (["validation_rows=3"], "validation_rows needs --dataset.ids"),
+        (["validation_rows=3"], r"validation_rows needs --dataset\.ids"),
         ([f"ids={tmp_path}", "validation_rows=0"], "validation_rows=0 is not a number from 1 on"),
     ):
         with pytest.raises(UserError, match=match):
             datasets.make("rsna", roots / "rsna", options)
-    with pytest.raises(UserError, match="no_finding: the lists of --dataset.ids choose them"):
+    with pytest.raises(UserError, match=r"no_finding: the lists of --dataset\.ids choose them"):
         datasets.make("nih_boxes", roots / "nih_boxes", [f"ids={tmp_path}", "no_finding=3"])
     for name, part in parts.items():
         (tmp_path / f"{name}.csv").write_text("\n".join(["ID", *part]))
