@@ -96,7 +96,8 @@ def test_masks_as_text(root: Path) -> None:
             flat[row : row + 2] = row % 2
             np.testing.assert_array_equal(masks[index][..., 0], flat.reshape(6, 4).T)
     for change, match in (
-        ({"folder": str(root)}, "draw needs file and column"), ({"draw": "circles"}, "'circles' is not one of runs"),
+        ({"folder": str(root)}, "draw needs file and column"), ({"empty": True}, "empty is for files; .* is -1"),
+        ({"draw": "circles"}, "'circles' is not one of runs"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=match):
             request_of(root, image_column="front", targets={"lesion": {**mask, **change}})

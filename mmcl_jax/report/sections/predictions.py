@@ -137,11 +137,11 @@ def _overlays(head: KeptHead, images: np.ndarray, targets: np.ndarray) -> Html:
         few = chosen(~np.isnan(targets[:, 0, 0]))
         some = np.asarray(images[few])
         return found_boxes(some, targets[few], task.found(head.outputs({modality: some})))
-    true = (targets == 1).any(axis=-1) if isinstance(task, Masks) else targets > 0
-    few = chosen(true.any(axis=(1, 2)))
+    true = np.asarray((targets == 1).any(axis=-1) if isinstance(task, Masks) else targets > 0)
+    few = chosen(np.asarray(true.any(axis=(1, 2))))
     some = np.asarray(images[few])
     outputs = np.asarray(head.outputs({modality: some}))
-    found = (outputs > 0).any(axis=-1) if isinstance(task, Masks) else outputs.argmax(axis=-1) > 0
+    found = np.asarray((outputs > 0).any(axis=-1) if isinstance(task, Masks) else outputs.argmax(axis=-1) > 0)
     return found_masks(some, true[few], found)
 
 
