@@ -232,8 +232,10 @@ def test_a_line_is_drawn_around_a_mask_and_around_what_was_found() -> None:
             "--head unet: the label 'age' is no mask and no boxes; leave the",
         ),
         ({"label": "disc", "protocols": ("probe",), "tuning": Tuning(head="unet")}, "use --protocol unet for a U-Net"),
+        ({"label": "disc", "tuning": Tuning(anchors="corrected")}, "--anchors corrected: the label 'disc' is no boxes"),
+        ({"label": "sex", "tuning": Tuning(anchors="corrected")}, "--anchors corrected: the label 'sex' is no boxes"),
     ],
-    ids=["mixed", "twice", "task", "knn", "no mask", "head of a number", "unet probe"],
+    ids=["mixed", "twice", "task", "knn", "no mask", "head of a number", "unet probe", "anchors", "anchors of a class"],
 )
 def test_what_does_not_fit_is_one_sentence(run: Run, options: dict, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
