@@ -261,6 +261,8 @@ def test_settings_without_a_training_are_refused() -> None:
         EvaluationOptions(tuning=Tuning(patience=3))
     with pytest.raises(UserError, match="--frozen-epochs: unet trains no encoder"):
         EvaluationOptions(protocols=("unet",), tuning=Tuning(frozen_epochs=3))
+    with pytest.raises(UserError, match="--schedule metric_plateau: --select loss measures no metric on validation"):
+        EvaluationOptions(protocols=("finetune",), schedule="metric_plateau", tuning=Tuning(select="loss"))
     assert Tuning().changed == {}
     assert Tuning().settings(dense=True, scratch=False)["batch_size"] == 16
     assert Tuning(frozen_epochs=9).settings(dense=True, scratch=True)["frozen_epochs"] == 0
