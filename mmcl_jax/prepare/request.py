@@ -15,21 +15,13 @@ from mmcl_jax.bucket.border import local
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.readings import DECIMALS, THOUSANDS
 from mmcl_jax.errors import UserError, check, check_name
+from mmcl_jax.prepare.entries.values import LONGEST_SIDE, SIDES, check_separator, plain_json
 from mmcl_jax.prepare.images.files import FILTERS, Fit, Stack
 from mmcl_jax.prepare.images.levels import Intensity, Nan
 from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.quarantine import Quarantine
-from mmcl_jax.prepare.sources import (
-    INPUTS,
-    LONGEST_SIDE,
-    SIDES,
-    TARGETS,
-    Source,
-    check_separator,
-    plain_json,
-    read_sources,
-)
+from mmcl_jax.prepare.sources import INPUTS, TARGETS, Source, read_sources
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,28 +20,25 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Any
 
-from mmcl_jax.border import AtLeast, Between, shown, typed
+from mmcl_jax.border import shown, typed
 from mmcl_jax.bucket.address import is_address
 from mmcl_jax.bucket.border import local
 from mmcl_jax.data.kinds import LONGEST_NAME
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check, check_name
+from mmcl_jax.prepare.entries.values import PATHS, check_separator, plain_json, value_of
 from mmcl_jax.prepare.images.falff import check_falff
-from mmcl_jax.prepare.images.files import FILTERS, Stack
-from mmcl_jax.prepare.images.masks.drawn import Drawing
+from mmcl_jax.prepare.images.masks.drawn import EMPTY
 from mmcl_jax.prepare.reports.remarks import REMARKS
-from mmcl_jax.prepare.reports.sections import FINDINGS
-from mmcl_jax.prepare.reports.sentences import NEWLINES
-from mmcl_jax.text import called, listed
+from mmcl_jax.text import called
 
 INPUTS = ("image", "volume", "table", "vector", "text", "genotypes", "scores", "burdens")
 TARGETS = ("class", "ordinal", "number", "multi-label", "numbers", "mask", "boxes")
 COLUMNS = ("class", "ordinal", "number", "multi-label", "numbers")  # targets that are columns of a table
 PICTURES = ("image", "volume", "mask")
 KEY = "{key}"  # in a pattern of file names
-TOKENIZERS = ("byte_pairs", "word_pieces")
 MATRICES = (".csv", ".tsv", ".parquet", ".npy", ".h5", ".hdf5")
 
 VECTORS = ("vector", "genotypes", "scores", "burdens")  # entries that are stored as vectors
@@ -99,32 +96,7 @@ _TAKES = {
     "mask": (*_FILES, "of", "classes", "empty", "draw", "max_pixels", "max_voxels"),
     "boxes": (*_TABLE, "of", "column", "categories"),
 }
-_PATHS = ("file", "folder", "names", "keys", "vocabulary", "variants", "brain_mask")
-_TEXTS = ("column", "ignore", "categories", "sections", "drop")
-_Text = Annotated[str, AtLeast(1)]
-_COUNTS = ("channels", "bits", "max_pixels", "max_voxels", "vocabulary_size", "length", "every")
-_SHARES = ("min_frequency", "max_missing")
-_CHOICES = {
-    "bits": (8, 16),
-    "channels": (1, 3),
-    "aspect": ("stretch", "crop", "pad"),
-    "transparent": ("white", "black"),
-    "stack": get_args(Stack),
-    "duplicates": ("quarantine", "keep"),
-    "nan": ("refuse", "background"),
-    "resize": FILTERS,
-    "intensity": ("minmax", "full"),
-    "orientation": ("ras", "file"),
-    "derive": ("falff",),
-    "draw": get_args(Drawing),
-    "dtype": ("float32", "float16", "int8"),
-    "newlines": NEWLINES,
-    "tokenizer": TOKENIZERS,
-}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-LONGEST_SIDE = 2**16  # pixels
-SIDES = f"is not a size; a side has 1 to {LONGEST_SIDE} pixels"
-_Count = Annotated[int, Between(1, 2**31 - 1)]
 _TAKEN = ("id", "key", "group", "valid", "present", "target", "label", "labels", "flat", "store")  # by batch and store
 
 
@@ -291,7 +263,7 @@ class Source:
         Raises:
           UserError: an address cannot be used.
         """
-        given = {name: getattr(self, name) for name in _PATHS}
+        given = {name: getattr(self, name) for name in PATHS}
         paths: dict[str, Any] = {name: local(path, raw=True) for name, path in given.items() if is_address(path)}
         return dataclasses.replace(self, **paths)
 
@@ -317,7 +289,8 @@ class Source:
         for name in raw.keys() - {"kind"}:
             check_name(name, _TAKES[kind], f"{where}: the kind {kind} has no key", "its keys are")
         given = {"genotypes" if (kind, name) == ("genotypes", "file") else name: name for name in raw if name != "kind"}
-        made = cls(kind=kind, **{field: _value(field, raw[name], f"{where}: {name}") for field, name in given.items()})
+        values = {field: value_of(field, raw[name], f"{where}: {name}") for field, name in given.items()}
+        made = cls(kind=kind, **values)
         made.check(where)
         return made
 
@@ -328,6 +301,9 @@ class Source:
         if self.draw:
             table = f"{where}: draw needs file and column, the table and its column of masks, and no folder or files."
             check(self.file is not None and len(self.column) == 1 and not (self.folder or self.files), table)
+            check(
+                not self.empty, f"{where}: empty is for files; the text of an empty mask is {EMPTY}, so leave it out."
+            )
         elif kind in PICTURES:
             check(self.folder is not None, f"{where}: name the folder of the files with folder.")
             self._check_files(where)
@@ -443,68 +419,3 @@ def read_sources(raw: Any, where: str, kinds: tuple[str, ...]) -> dict[str, Sour
         else:
             sources[name] = Source.from_json(value, f"{where}.{name}", kinds)
     return sources
-
-
-def _value(name: str, raw: Any, where: str) -> Any:
-    """Return the value of a key in its Python type. Raises `UserError` for a value of another type."""
-    if name == "schema":
-        return Declaration.from_json(raw, where)
-    if name == "classes":
-        return _classes(raw, where)
-    if name == "sections" and isinstance(raw, bool):
-        return FINDINGS if raw else ()
-    if name in _TEXTS:
-        texts = [raw] if isinstance(raw, str) else raw
-        texts = typed(tuple[_Text, ...], texts, where)
-        check(len(set(texts)) == len(texts), f"{where}: {listed(texts)} contains a text twice.")
-        return texts
-    if name in ("required", "antialias", "equalise", "empty", "lowercase", "show_text"):
-        return typed(bool, raw, where)
-    if name == "size":
-        lengths = typed(tuple[int, ...], [raw] if isinstance(raw, int) else raw, where)
-        check(bool(lengths) and all(0 < side <= LONGEST_SIDE for side in lengths), f"{where}: {shown(raw)} {SIDES}.")
-        return lengths
-    if name == "intensity" and not isinstance(raw, str):
-        low, high = typed(tuple[float, float], raw, where)
-        check(low < high, f'{where} must be "minmax", "full" or two numbers, the lower first.')
-        return low, high
-    if name == "band":
-        return typed(tuple[float, float], raw, where)
-    if name == "tr":
-        return typed(float, raw, where)
-    if name == "genotypes":
-        return typed(tuple[_Text, ...], [str(raw)] if isinstance(raw, str | Path) else raw, where)
-    if name in _SHARES:
-        return typed(Annotated[float, Between(0, 1)], raw, where)
-    if name == "min_words":
-        return typed(Annotated[int, AtLeast(0)], raw, where)
-    if name == "min_carriers":
-        return typed(Annotated[float, AtLeast(0)], raw, where)
-    value: Any = typed(_Count if name in _COUNTS else Path if name in _PATHS else _Text, raw, where)
-    if name in _CHOICES:
-        check(value in _CHOICES[name], f"{where}: {shown(raw)} is not one of {', '.join(map(str, _CHOICES[name]))}.")
-    return value
-
-
-def _classes(raw: Any, where: str) -> tuple[tuple[str, int], ...]:
-    """Return the classes of a mask with their pixel values, in order."""
-    check(isinstance(raw, Mapping) and len(raw) > 1, f"{where} must be an object of at least two classes.")
-    values = typed(dict[str, Annotated[int, Between(0, 255)]], raw, where)
-    check(len(set(values.values())) == len(values), f"{where}: two classes have the same value.")
-    return tuple(values.items())
-
-
-def check_separator(separator: str | None, where: str) -> None:
-    """Raise `UserError` unless a separator is one character of one byte, or the two characters of a tab, or None."""
-    one = separator in (None, "", r"\t") or (len(str(separator)) == 1 and str(separator) < "\x80")
-    sentence = f"{where}: {shown(separator)} is not a single character that can separate cells, such as ';'."
-    check(one and separator not in ('"', "\r", "\n", "\0"), sentence)
-
-
-def plain_json(value: Any) -> Any:
-    """Return a value as JSON values: lists in place of tuples, and texts in place of paths."""
-    if isinstance(value, Mapping):
-        return {key: plain_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(item) for item in value]
-    return called(value) if isinstance(value, Path) else value

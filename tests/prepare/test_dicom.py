@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.images.dicom import is_dicom
 from mmcl_jax.prepare.images.files import Fit, read_image, read_shape
 from mmcl_jax.prepare.images.unusable import Unusable
@@ -196,3 +197,12 @@ def test_sizes_are_looked_at_before_pixels(tmp_path: Path) -> None:
     with pytest.raises(Unusable) as error:
         read_image(str(volume), (*SHAPE, 1), Fit(max_pixels=119))
     assert error.value.cause == "too large"
+
+
+@pytest.mark.parametrize("content", [b"", b"no dicom" * 40])
+def test_a_file_that_only_its_name_calls_dicom_is_refused(tmp_path: Path, content: bytes) -> None:
+    """With a sentence of ours: that of pydicom advises an option of its own."""
+    path = tmp_path / "scan.dcm"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"The image .*scan\.dcm cannot be read: it is no DICOM file, or is cut off\.$"):
+        read_image(str(path), (*SHAPE, 1), Fit())

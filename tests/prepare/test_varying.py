@@ -96,7 +96,32 @@ def test_masks_as_text(root: Path) -> None:
             flat[row : row + 2] = row % 2
             np.testing.assert_array_equal(masks[index][..., 0], flat.reshape(6, 4).T)
     for change, match in (
-        ({"folder": str(root)}, "draw needs file and column"), ({"draw": "circles"}, "'circles' is not one of runs"),
+        ({"folder": str(root)}, "draw needs file and column"), ({"empty": True}, "empty is for files; .* is -1"),
+        ({"draw": "circles"}, "'circles' is not one of runs"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=match):
             request_of(root, image_column="front", targets={"lesion": {**mask, **change}})
+
+
+def test_boxes_belong_to_one_image_of_a_row(root: Path) -> None:
+    (root / "boxes.csv").write_text("id,x0,y0,x1,y1,class\nr0,0,0,2,2,spot\n")
+    boxes = {"kind": "boxes", "of": "image", "file": str(root / "boxes.csv"), "key": "id"}
+    for stack, columns in (("varying", ["front", "side", "back"]), ("channels", ["front", "front_again"])):
+        text = (root / "rows.csv").read_text().splitlines()
+        rows = [f"{line},{'front_again' if not index else line.split(',')[1]}" for index, line in enumerate(text)]
+        (root / "again.csv").write_text("\n".join(rows))
+        ignored = [name for name in ("front", "side", "back", "front_again") if name not in columns]
+        request = request_of(root, image_column=columns, stack=stack, ignore=ignored, targets={"lesions": boxes})
+        with pytest.raises(UserError, match=r"lesions: 'image' has \d images per row; boxes belong to one image"):
+            prepare(Request.from_json({**request.to_json(), "table": root / "again.csv"}), root / stack)
+
+
+def test_an_entry_of_16_bits_cannot_be_equalised(root: Path) -> None:
+    entry = {"kind": "image", "folder": str(root / "images"), "files": "{key}-0.png", "bits": 16}
+    (root / "keys.csv").write_text("\n".join(["id,age", *(f"{row},{row}" for row in range(COUNT))]))
+    for own, whole in (({"equalise": True}, {}), ({}, {"equalise": True})):
+        request = Request.from_json(
+            {"table": root / "keys.csv", "key_column": "id", "entries": {"film": {**entry, **own}}, **whole}
+        )
+        with pytest.raises(UserError, match=r"film: equalise: a histogram of 8 bits is equalised; leave it out, or"):
+            prepare(request, root / "store")

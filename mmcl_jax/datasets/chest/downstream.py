@@ -55,6 +55,7 @@ def recipe(
     patients: Mapping[str, str] | None = None,
     splits: Mapping[str, list[str]] | None = None,
     ids: Path | None = None,
+    validation_rows: int | None = None,
     steps: Sequence[Step] = (),
     read: Reader | None = None,
     equalise: bool = False,
@@ -62,8 +63,8 @@ def recipe(
 ) -> Recipe:
     """Return the recipe of images with boxes or masks; every image is a row.
 
-    Boxes and masks are padded with their images. Where a folder of released splits is given, the first
-    1 % and 10 % of the training rows are the subsets `train_1` and `train_10`.
+    Boxes and masks are padded with their images. Where a folder of released splits is given, rows have the order of its
+    lists, and the first 1 % and 10 % of the training rows are the subsets `train_1` and `train_10`.
 
     Args:
       name: of the data set.
@@ -77,15 +78,29 @@ def recipe(
       patients: of the images, the groups.
       splits: keys by split; None to draw 60/20/20 %.
       ids: a folder with train.csv, validation.csv and test.csv, as LoVT released them.
+      validation_rows: number of first rows of validation.csv that are kept; None for all.
       steps: of the recipe.
       read: of the files.
       equalise: whether histograms are equalised.
       pad: whether images are padded to a square.
 
     Raises:
-      UserError: there is no image, or a list of `ids` is missing.
+      UserError: a list of `ids` is missing, or `validation_rows` is no number of rows or without `ids`.
     """
-    check(bool(files), f"--root: {images} has no image.")
+    subsets: dict[str, list[str]] = {}
+    check(validation_rows is None or ids is not None, "--dataset.validation_rows needs --dataset.ids; give both.")
+    if ids is not None:
+        splits, before = released(ids), len(files)
+        train, validation = splits["train"], splits["val"]
+        subsets = {subset: train[: max(1, math.floor(share * len(train)))] for subset, share in _SHARES.items()}
+        if validation_rows is not None:
+            check(validation_rows > 0, f"--dataset.validation_rows={validation_rows} is not a number from 1 on.")
+            splits["val"], cut = validation[:validation_rows], set(validation[validation_rows:])
+            files = {key: file for key, file in files.items() if key not in cut}
+            words = f"images without those behind the first {validation_rows} of validation"
+            steps = (*steps, Step(words, before, len(files)))
+        listed = [key for keys in splits.values() for key in keys if key in files]
+        files = {key: files[key] for key in (*listed, *files)}  # so that the first rows of the store are the first here
     rows = pl.DataFrame({"image": list(files), "file": list(files.values())})
     columns = {"image": Declared(role="identifier", verbatim=True), "file": Declared(role="image")}
     if positive is not None:
@@ -108,11 +123,6 @@ def recipe(
             kind="mask", of="image", file=path, key="image", column=("mask",), draw=draw,
             classes=(("none", 0), (word, 1)),
         )  # fmt: skip
-    subsets: dict[str, list[str]] = {}
-    if ids is not None:
-        splits = released(ids)
-        train = splits["train"]
-        subsets = {subset: train[: max(1, math.floor(share * len(train)))] for subset, share in _SHARES.items()}
     return Recipe(
         name=name,
         rows=rows,
@@ -129,6 +139,21 @@ def recipe(
         read=read,
         fields={"split": SPLIT, **({"aspect": "pad"} if pad else {}), **({"equalise": True} if equalise else {})},
     )
+
+
+def by_stem(folder: Path, pattern: str) -> dict[str, str]:
+    """Return the files in all folders below a folder, relative to it, by their names without ending.
+
+    Raises:
+      UserError: two files have the same name, so that it is unknown which is meant.
+    """
+    files = dict[str, str]()
+    for path in sorted(folder.rglob(pattern)):
+        file = path.relative_to(folder).as_posix()
+        same = f"--root: {folder} has two files named {path.name}, {files.get(path.stem)} and {file}; move one away."
+        check(path.stem not in files, same)
+        files[path.stem] = file
+    return files
 
 
 def box_of(cells: Mapping[str, str], sides: Sequence[str], name: str, where: str) -> Lesion:

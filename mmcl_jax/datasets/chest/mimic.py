@@ -257,7 +257,7 @@ def _labelled(studies: pl.DataFrame, folders: Sequence[Path], uncertain: str, bl
     """Return the studies with the labels of CheXpert, which are missing for studies that its table lacks.
 
     Raises:
-      UserError: the table has a study twice, or a cell is none of 1.0, 0.0, -1.0 and empty.
+      UserError: the table has a study twice, or none of these, or a cell is none of 1.0, 0.0, -1.0 and empty.
     """
     table, path = _table(folders, "chexpert", ("subject_id", "study_id", *FINDINGS))
     twice = table.filter(pl.col("study_id").is_duplicated())["study_id"]
@@ -272,6 +272,8 @@ def _labelled(studies: pl.DataFrame, folders: Sequence[Path], uncertain: str, bl
             if cell not in codes:
                 check(False, f"{path}, row {row}: {name} is {brief(cell)}; it must be 1.0, 0.0, -1.0 or empty.")
         columns.append(pl.Series(label_of(name), [codes[cell] for cell in cells], dtype=pl.Boolean))
+    known = studies["study"].is_in(table["study_id"].to_list()).any()
+    check(known, f"{path} has no study of these images, so there are no labels; download both again.")
     labels = pl.DataFrame([table["study_id"].alias("study"), *columns])
     joined = studies.join(labels, on="study", how="left", maintain_order="left")
     return joined.select(pl.exclude("view"), "view")

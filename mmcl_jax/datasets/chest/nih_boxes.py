@@ -7,7 +7,7 @@ root/BBox_List_2017.csv                Image Index, Finding Label, Bbox [x, y, w
 
 from pathlib import Path
 
-from mmcl_jax.datasets.chest.downstream import Lesion, box_of, read_grey, recipe, released
+from mmcl_jax.datasets.chest.downstream import Lesion, box_of, by_stem, read_grey, recipe, released
 from mmcl_jax.datasets.chest.tables import read_csv
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.prepare.recipe import Recipe, Step
@@ -39,7 +39,7 @@ def nih_boxes(
         by default 60/20/20 % are drawn by patient.
       classes: that are used; an image without a box of these classes is left out.
       no_finding: number of images without a finding to add, the first of `Data_Entry_2017_v2020.csv`. With `ids`,
-        those in the lists are added.
+        leave it out: those in the lists are added.
       equalise: whether histograms are equalised.
       pad: whether images are padded to a square with black; if not, `--aspect` says how they are made to fit.
 
@@ -50,9 +50,10 @@ def nih_boxes(
         check_name(name, FINDINGS, "--dataset.classes: there is no class")
     check(bool(classes), "--dataset.classes is empty; name a class.")
     check(no_finding >= 0, f"--dataset.no_finding={no_finding} is not a number from 0 on.")
+    check(ids is None or not no_finding, "--dataset.no_finding: the lists of --dataset.ids choose them; leave it out.")
     path = root / "BBox_List_2017.csv"
     table = read_csv(path, ("Image Index", "Finding Label", *_SIDES))
-    there = {file.stem: file.relative_to(root).as_posix() for file in sorted(root.rglob("*.png"))}
+    there = by_stem(root, "*.png")
     boxes: dict[str, list[Lesion]] = {}
     for row, cells in enumerate(table.iter_rows(named=True), start=1):
         where, key, finding = f"{path}, row {row}", Path(cells["Image Index"]).stem, cells["Finding Label"].lower()

@@ -14,7 +14,7 @@ from mmcl_jax.prepare.recipe import Recipe, Step
 _SIDES = ("x", "y", "width", "height")
 
 
-def rsna(*, root: Path, ids: Path | None = None, pad: bool = True) -> Recipe:
+def rsna(*, root: Path, ids: Path | None = None, validation_rows: int | None = None, pad: bool = True) -> Recipe:
     """Return RSNA: an image with its boxes `lesions` and the union of these, `mask`, per row.
 
     A patient of this data set has one image. Histograms are not equalised, as in LoVT. Reading DICOM needs the extra
@@ -23,6 +23,8 @@ def rsna(*, root: Path, ids: Path | None = None, pad: bool = True) -> Recipe:
     Args:
       root: the folder of the data set.
       ids: the folder of the released train.csv, validation.csv and test.csv; by default 60/20/20 % are drawn.
+      validation_rows: with `ids`, the number of first rows of validation.csv that are kept; 534 in all of LoVT's
+        experiments. By default all are kept.
       pad: whether images are padded to a square with black; if not, `--aspect` says how they are made to fit.
 
     Raises:
@@ -34,10 +36,13 @@ def rsna(*, root: Path, ids: Path | None = None, pad: bool = True) -> Recipe:
     check(images.is_dir(), f"--root: the folder {images} does not exist.")
     boxes: dict[str, list[Lesion]] = {}
     positive: dict[str, bool] = {}
+    seen: dict[tuple[str, ...], int] = {}
     for row, cells in enumerate(table.iter_rows(named=True), start=1):
         where, key, target = f"{path}, row {row}", cells["patientId"], cells["Target"]
         check(key != "" and "/" not in key, f"{where}: patientId is {key!r}, which names no image.")
         check(target in ("0", "1"), f"{where}: Target is {target!r}; it must be 0 or 1.")
+        twin = seen.setdefault(tuple(cells.values()), row)
+        check(twin == row, f"{where}: it is the same as row {twin}; keep one.")
         sides = [cells[name] for name in _SIDES]
         check(any(sides) == (target == "1"), f"{where}: Target is {target}, and the box is {sides}; they disagree.")
         same = positive.setdefault(key, target == "1") == (target == "1")
@@ -55,6 +60,7 @@ def rsna(*, root: Path, ids: Path | None = None, pad: bool = True) -> Recipe:
         drawn={"mask": ("shapes", "opacity", {key: "|".join(box.shape for box in of) for key, of in boxes.items()})},
         positive=positive,
         ids=ids,
+        validation_rows=validation_rows,
         pad=pad,
         steps=[Step(f"{count} boxes of {sum(positive.values())} images", len(boxes), len(boxes))],
     )

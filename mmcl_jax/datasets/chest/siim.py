@@ -6,7 +6,7 @@ root/train-rle.csv                     ImageId, EncodedPixels (-1 for none; seve
 
 from pathlib import Path
 
-from mmcl_jax.datasets.chest.downstream import recipe
+from mmcl_jax.datasets.chest.downstream import by_stem, recipe
 from mmcl_jax.datasets.chest.tables import read_csv
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.images.masks.drawn import EMPTY
@@ -33,7 +33,7 @@ def siim(*, root: Path, ids: Path | None = None, equalise: bool = True, pad: boo
     table = read_csv(path, ("ImageId", "EncodedPixels"))
     images = root / "dicom-images-train"
     check(images.is_dir(), f"--root: the folder {images} does not exist.")
-    files = {file.stem: file.relative_to(images).as_posix() for file in sorted(images.rglob("*.dcm"))}
+    files = by_stem(images, "*.dcm")
     texts: dict[str, list[str]] = {}
     for row, (key, text) in enumerate(table.select("ImageId", "EncodedPixels").iter_rows(), start=1):
         where = f"{path}, row {row}"

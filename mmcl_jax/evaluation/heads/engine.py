@@ -65,7 +65,7 @@ class Search:
       ties: which of several rates with the same metric wins: the "first", or that of the smallest validation "loss".
       report: called with a progress text after every round.
       cycle: how rates move within `max_rounds`; None for constant rates.
-      plateau: how rates fall while validation does not improve; None for rates that do not.
+      plateau: how rates fall while validation does not improve, after `held_steps`; None for rates that do not.
       held_steps: number of first steps in which an encoder that is trained with the head is held; afterwards training
         goes on with new moments and a new patience.
       held_rate: the learning rate of these steps.
@@ -165,7 +165,7 @@ def optimise(
                 progress = progress.again()
                 shares = search.plateau.start(rates.shape) if search.plateau else None
             now_speeds = jnp.full_like(speeds, search.held_rate) if held else speeds
-            if shares is not None:
+            if shares is not None and (all_held or not held):
                 now_speeds = now_speeds * shares.now
             now = slice(step * feed.steps, (step + 1) * feed.steps) if stacked else step
             paced = {**batch, **{name: values[now] for name, values in paces.items()}}

@@ -94,7 +94,7 @@ def evaluate_runs(
             for run in on_fold:
                 check_inputs(run, data, input)
                 check_pictured(run, data, input)
-            check_dense(data, input, predicting, options.tuning.head)
+            check_dense(data, input, predicting, options.tuning.head, options.tuning.anchors)
             run = on_fold[0]
             names = [name for key in modalities_of(input) for name in needed_inputs(run.config.views, key)]
             part = data.having(list(dict.fromkeys(run.inputs.specs[name].of for name in names)))

@@ -117,6 +117,11 @@ class EvaluationOptions:
             "or add --protocol finetune.",
         )
         check(
+            self.schedule != "metric_plateau" or self.tuning.select == "metric",
+            "--schedule metric_plateau: --select loss measures no metric on validation; use --schedule plateau, or "
+            "leave --select out.",
+        )
+        check(
             self.schedule == "one_cycle" or self.cycle_momentum is None,
             "--cycle-momentum: constant rates have no cycle; add --schedule one_cycle, or leave it out.",
         )

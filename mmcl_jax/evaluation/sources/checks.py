@@ -12,6 +12,7 @@ from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import ENSEMBLE, is_ensemble, modalities_of
 from mmcl_jax.tasks import Detection, is_dense
+from mmcl_jax.tasks.detection.anchors import Anchors
 from mmcl_jax.training.runs.run import Run
 
 
@@ -98,9 +99,13 @@ def check_ensemble(input: str, protocols: Sequence[str]) -> None:
         )
 
 
-def check_dense(data: LabelledStore, input: str, protocols: Sequence[str], head: str | None = None) -> None:
-    """Raise `UserError` if a protocol or a head does not fit a label, or a mask is to be predicted from many inputs."""
+def check_dense(
+    data: LabelledStore, input: str, protocols: Sequence[str], head: str | None = None, anchors: Anchors = "released"
+) -> None:
+    """Raise `UserError` if a protocol, head or anchors do not fit a label, or a mask is predicted from many inputs."""
     mask, modalities = data.task.label, modalities_of(input)
+    of_boxes = isinstance(data.task, Detection)
+    check(of_boxes or anchors == "released", f"--anchors {anchors}: the label {mask!r} is no boxes; leave it out.")
     if not is_dense(data.task):
         check(
             "unet" not in protocols,
@@ -108,7 +113,7 @@ def check_dense(data: LabelledStore, input: str, protocols: Sequence[str], head:
         )
         check(head is None, f"--head {head}: the label {mask!r} is no mask and no boxes; leave the option out.")
         return
-    if isinstance(data.task, Detection):
+    if of_boxes:
         for protocol in protocols:
             check(
                 protocol in ("probe", "finetune"),

@@ -48,7 +48,7 @@ def read_boxes(target: Joined, image: Pixels, rows: Rows, quarantine: Quarantine
       most: M; rows with more boxes are bad. By default, M is the number of boxes of the row with the most.
 
     Raises:
-      UserError: a column is missing.
+      UserError: a column is missing, or the image has several pictures per row.
     """
     assert isinstance(target.content, Keyed)
     keyed = target.content
@@ -66,6 +66,10 @@ def read_boxes(target: Joined, image: Pixels, rows: Rows, quarantine: Quarantine
     for row, key in enumerate(keyed.keys):
         if key:
             by_key.setdefault(key, []).append(row)
+    per_row = max((len(names) for names in image.source.names), default=0)
+    check(
+        per_row <= 1, f"{target.where}: {image.source.name!r} has {per_row} images per row; boxes belong to one image."
+    )
     indices = image.at(np.arange(len(rows.keys)))
     boxes_of: list[np.ndarray] = []
     present, lost = np.zeros(len(rows.keys), bool), 0

@@ -97,7 +97,10 @@ def open_dicom(source: Path | bytes, name: str, *, header: bool = False) -> Any:
             f"The image {name} is deflated as a whole; write it without deflation.",
         )
         file.seek(0)
-        data = pydicom.dcmread(file, force=head[:2] in _GROUPS, stop_before_pixels=header)
+        try:
+            data = pydicom.dcmread(file, force=head[:2] in _GROUPS, stop_before_pixels=header)
+        except extra("pydicom.errors").InvalidDicomError as error:  # whose sentence speaks of options of pydicom
+            raise UserError(f"The image {name} cannot be read: it is no DICOM file, or is cut off.") from error
         if "TransferSyntaxUID" not in data.file_meta:  # no preamble; pydicom has detected the encoding
             uid = extra("pydicom.uid")
             data.file_meta.TransferSyntaxUID = (

@@ -117,7 +117,7 @@ def image_sources(
     Volumes are put on the grid of the schema `earlier`, if there is one.
 
     Raises:
-      UserError: a mask belongs to an entry with several images per row.
+      UserError: a mask belongs to an entry with several images per row, or images of 16 bits are to be equalised.
     """
     sources = []
     if "image" in joined.main:
@@ -158,16 +158,21 @@ def _source(entry: Joined, request: Request, keys: list[str]) -> ImageSource:
     size = source.size or (request.image_size if source.kind == "image" else None)
     if size is not None and len(size) == 1:
         size = size * (2 if source.kind == "image" else 3)
+    fit, bits = dataclasses.replace(request.fit, **declared), source.bits or request.bits
+    if source.kind == "volume":
+        fit = dataclasses.replace(fit, equalise=False)  # which `--equalise` means for the images beside it
+    eight = f"{entry.where}: equalise: a histogram of 8 bits is equalised; leave it out, or set bits to 8."
+    check(not fit.equalise or bits == 8, eight)
     return ImageSource(
         name=entry.name,
         where=entry.where,
         kind=cast(Literal["image", "volume"], source.kind),
         root=source.folder,
         names=_given(_names(entry, keys), source.stack or request.stack),
-        fit=dataclasses.replace(request.fit, **declared),
+        fit=fit,
         size=size,
         channels=source.channels or request.channels,
-        bits=source.bits or request.bits,
+        bits=bits,
         stack=cast(Stack, source.stack or request.stack),
         duplicates=source.duplicates or request.duplicates,
         orientation=cast(Orientation, source.orientation),

@@ -1,4 +1,4 @@
-"""The section of predictions of heads that `mmcl evaluate --keep` saved: confusions, calibration, boxes."""
+"""The section of predictions of heads that `mmcl evaluate --keep` saved: confusions, calibration, boxes, masks."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from mmcl_jax.evaluation.results.summary import NAMES
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.page.html import Child, Html, element, fragment, name, section, table
 from mmcl_jax.page.wording import clipped, count, counted, number
-from mmcl_jax.report.sections.boxes import chosen, found_boxes
+from mmcl_jax.report.sections.dense import chosen, found_boxes, found_masks
 from mmcl_jax.report.subject import Group, Subject, how_to_evaluate, paragraph
-from mmcl_jax.tasks import Class, Detection, Number, Ordinal, OrdinalLogits
+from mmcl_jax.tasks import Class, Detection, Masks, Number, Ordinal, OrdinalLogits, Segmentation
 
 _HEADS = 3  # of a run
 _CELLS = 16  # classes up to which the whole matrix is shown
@@ -97,7 +97,8 @@ def _of_head(subject: Subject, head: KeptHead, level: str) -> Html:
     title = f"{score.label}, {score.protocol.replace('_', ' ')} on {score.input}, {score.budget} labels"
     title += ", decoded as by ContIG" if isinstance(task, OrdinalLogits) else ""
     heading = element(level, clipped(title, 120))
-    if not isinstance(task, Class | Ordinal | Number | Detection):
+    dense = isinstance(task, Detection | Masks | Segmentation)
+    if not dense and not isinstance(task, Class | Ordinal | Number):
         words = f"Predictions of the task {task.name!r} are not drawn; their metrics are under Results."
         return fragment(heading, paragraph(words, kind="calm"))
     labelled = LabelledStore.of(subject.store, score.label, task.name, fold=fold)
@@ -110,12 +111,8 @@ def _of_head(subject: Subject, head: KeptHead, level: str) -> Html:
         modality: subject.source.inputs(subject.store, subject.split, modality)[rows]
         for modality in subject.source.inputs_of(head.trained.reads)
     }
-    if isinstance(task, Detection):
-        few = chosen(targets)
-        (images,) = (np.asarray(values[few]) for values in inputs.values())
-        return fragment(
-            heading, found_boxes(images, targets[few], task.found(head.outputs({head.trained.reads[0]: images})))
-        )
+    if dense:
+        return fragment(heading, _overlays(head, next(iter(inputs.values())), targets))
     outputs = np.asarray(head.outputs(inputs), np.float64)
     lead = element(
         "p", f"On {counted(len(rows), f'{subject.split} row')} with the label, draw {score.draw}.", class_="calm"
@@ -131,6 +128,21 @@ def _of_head(subject: Subject, head: KeptHead, level: str) -> Html:
         words = f"The table leaves out {counted(below, 'row')} with the grade -1, which is no grade."
         lead = fragment(lead, paragraph(words, kind="calm"))
     return fragment(heading, lead, element("div", shown, calibration, class_="pair"))
+
+
+def _overlays(head: KeptHead, images: np.ndarray, targets: np.ndarray) -> Html:
+    """Return some of the images `[N, H, W, C]` with the boxes or masks that they have, and what the head finds."""
+    task, modality = head.trained.task, head.trained.reads[0]
+    if isinstance(task, Detection):
+        few = chosen(~np.isnan(targets[:, 0, 0]))
+        some = np.asarray(images[few])
+        return found_boxes(some, targets[few], task.found(head.outputs({modality: some})))
+    true = np.asarray((targets == 1).any(axis=-1) if isinstance(task, Masks) else targets > 0)
+    few = chosen(np.asarray(true.any(axis=(1, 2))))
+    some = np.asarray(images[few])
+    outputs = np.asarray(head.outputs({modality: some}))
+    found = np.asarray((outputs > 0).any(axis=-1) if isinstance(task, Masks) else outputs.argmax(axis=-1) > 0)
+    return found_masks(some, true[few], found)
 
 
 def _matrix(texts: Sequence[str], matrix: np.ndarray) -> Html:

@@ -29,7 +29,7 @@ def detection_loss(
       outputs: logits, the cells of all grids row by row, and of each cell (x, y, width, height, objectness, classes) of
         every anchor.
       boxes: left, top, right, bottom in pixels of the stored image, and the class; padded with NaN. Of several boxes
-        with one anchor, the last has it.
+        with one anchor, the last has it; a box whose centre the view does not show has none.
       scales: the grids and their anchors.
     """
     values, start = outputs.shape[-1] // scales.per_cell, 0

@@ -176,6 +176,19 @@ def test_released_lists(roots: Path, tmp_path: Path) -> None:
     recipe = datasets.make("rsna", roots / "rsna", [f"ids={tmp_path}"])
     assert recipe.splits == {"train": keys[:12], "val": keys[12:16], "test": keys[16:]}
     assert recipe.subsets == {"train_1": keys[:1], "train_10": keys[:1]}
+    assert recipe.rows["image"].to_list() == keys  # so that `mmcl evaluate --first` takes the first rows of the lists
+    cut = datasets.make("rsna", roots / "rsna", [f"ids={tmp_path}", "validation_rows=3"])
+    assert cut.splits == {"train": keys[:12], "val": keys[12:15], "test": keys[16:]}
+    assert cut.rows["image"].to_list() == [*keys[:15], *keys[16:]]
+    assert "behind the first 3 of validation" in cut.steps[-2].what
+    for options, match in (
+        (["validation_rows=3"], r"validation_rows needs --dataset\.ids"),
+        ([f"ids={tmp_path}", "validation_rows=0"], "validation_rows=0 is not a number from 1 on"),
+    ):
+        with pytest.raises(UserError, match=match):
+            datasets.make("rsna", roots / "rsna", options)
+    with pytest.raises(UserError, match=r"no_finding: the lists of --dataset\.ids choose them"):
+        datasets.make("nih_boxes", roots / "nih_boxes", [f"ids={tmp_path}", "no_finding=3"])
     for name, part in parts.items():
         (tmp_path / f"{name}.csv").write_text("\n".join(["ID", *part]))
     lists = tuple(tmp_path / f"{name}.csv" for name in parts)
@@ -198,6 +211,22 @@ def spoil(path: Path, old: str, new: str) -> Callable[[Path], None]:
     return change
 
 
+def without_rows(root: Path) -> None:
+    path = root / RSNA
+    path.write_text(path.read_text().partition("\n")[0] + "\n")
+
+
+def twin_of(pattern: str) -> Callable[[Path], None]:
+    """Return a change that copies the first file of a pattern to another folder."""
+
+    def change(root: Path) -> None:
+        path = min(root.rglob(pattern))
+        top = root / path.relative_to(root).parts[0]
+        shutil.copy(path, top / path.name)
+
+    return change
+
+
 def smaller_mask(root: Path) -> None:
     path = next((root / "covid_rural_annot" / "pngs_masks").glob("*.png"))
     Image.open(path).resize((WIDTH, HEIGHT - 1)).save(path)
@@ -211,6 +240,12 @@ BAD = (
     ("rsna", spoil(RSNA, "2.0,3.0", "two,3.0"), r"labels\.csv, row 1: x is 'two', which is no number"),
     ("rsna", spoil(RSNA, ",1\n", ",0\n"), r"row 1: Target is 0, and the box is .*; they disagree"),
     ("rsna", spoil(RSNA, "0000-rsna", "0000-gone"), r"0000-gone\.dcm does not exist"),
+    ("rsna", spoil(RSNA, "patientId,x,", "patientId,x,x,"), r"labels\.csv has the column 'x' twice; keep one"),
+    ("rsna", spoil(RSNA, "2.0,3.0", "2.0,7,3.0"), r"labels\.csv, row 1: it has 7 cells, and the header has 6"),
+    ("rsna", spoil(RSNA, "0001-rsna", "0003-rsna"), r"labels\.csv, row 5: it is the same as row 3; keep one"),
+    ("rsna", without_rows, r"labels\.csv has a header and no row; download it again"),
+    ("siim", twin_of("*.dcm"), r"two files named 1\.2\.276\.0\.dcm, 1.*dcm and a\.0/b\.0/1.*dcm; move one away"),
+    ("nih_boxes", twin_of("*.png"), r"two files named .*\.png, images/.*png and images/images_01.*; move one away"),
     ("siim", spoil(RLE, " 21 3 17 4", "21 3 400 4"), r"276\.0' has a run that ends at pixel 428, and its im"),
     ("siim", spoil(RLE, " 21 3 17 4", "21 3 17"), r"'1\.2\.276\.0' has 3 run lengths; they are pairs"),
     ("siim", spoil(RLE, " 21 3 17 4", "21 -3"), r"'1\.2\.276\.0' has the run length '-3'"),

@@ -183,6 +183,12 @@ def test_bad_tables(copied: Path) -> None:
         with pytest.raises(UserError, match=match):
             datasets.make("mimic_cxr", copied, [])
         path.write_bytes(whole)
+    lines = gzip.decompress(whole).decode().splitlines()
+    others = [lines[0], *(line.replace(",5", ",7", 1) for line in lines[1:])]
+    for table, match in ((lines[:1], "a header and no row"), (others, "no study of these images, so there are no")):
+        compressed(path, table)
+        with pytest.raises(UserError, match=rf"chexpert\.csv\.gz has {match}"):
+            datasets.make("mimic_cxr", copied, [])
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"chexpert\.csv\.gz cannot be read"):
         datasets.make("mimic_cxr", copied, [])

@@ -12,7 +12,7 @@ import mmcl_jax as mj
 from mmcl_jax.config import encoder, experiment, input, optimizer, projector, schedule, term, view
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
-from mmcl_jax.evaluation.protocols.kept import load_head
+from mmcl_jax.evaluation.protocols.kept import heads_of, load_head
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.protocols.tuning import Tuning
 from mmcl_jax.evaluation.results.per_row import unpacked
@@ -20,6 +20,9 @@ from mmcl_jax.evaluation.results.summary import detail_grids, grids
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
+from mmcl_jax.report.sections.dense import chosen, outlined
+from mmcl_jax.report.sections.predictions import predictions
+from mmcl_jax.report.subject import groups_of, subjects_of
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.train_state import split_model
@@ -181,20 +184,36 @@ def test_disc_and_atrophy_are_learnt_by_a_u_net_and_kept(run: Run, tmp_path: Pat
     assert tuned.metrics != frozen.metrics
 
 
-def test_a_linear_layer_on_the_last_map_is_trained_with_the_encoder_and_kept(run: Run, tmp_path: Path) -> None:
-    """By the Dice loss, as LoVT does; the kept head predicts what was scored."""
+def test_a_linear_layer_on_the_last_map_is_trained_with_the_encoder_and_kept(run: Run) -> None:
+    """By the Dice loss, as LoVT does; the kept head predicts what was scored, and the report draws it."""
     tuning = Tuning(batch_size=16, head="linear_segmentation")
-    how = {"label": "disc", "task": "dice", "learning_rates": [1e-1], "max_epochs": 12, "keep": tmp_path / "heads"}
+    how = {"label": "disc", "task": "dice", "learning_rates": [1e-1], "max_epochs": 12, "keep": True}
     (score,) = scores_of(run, tuning=tuning, **how)
     assert score.task == "dice"
     assert score.metrics["dice"] == score.metrics["dice/disc"] > 0.5
-    (folder,) = (tmp_path / "heads").iterdir()
+    (folder,) = heads_of(run).iterdir()
     head = load_head(folder)
     assert head.trained.head.name == "linear_segmentation"
     data = LabelledStore.of(run.store(), "disc", "dice")
     rows = {"image": np.asarray(head.source.inputs(run.store(), "test", "image"))[data.rows["test"]]}
     again = data.task.metrics(head.outputs(rows), data.targets["test"])
     assert again["dice"] == pytest.approx(score.metrics["dice"], abs=1e-5)
+    page = str(predictions(groups_of(subjects_of([run], store=None, most=50))))
+    few = chosen((data.targets["test"] == 1).any(axis=(1, 2, 3)))
+    assert page.count('<img src="data:image/png') == len(few) > 0
+    outputs = head.outputs({"image": rows["image"][few]})
+    pixels = [int((mask == 1).sum()) for mask in data.targets["test"][few]]
+    for count, found in zip(pixels, (outputs > 0).sum(axis=(1, 2, 3)).tolist(), strict=True):
+        assert f">{count} pixels; {found} found, " in page
+
+
+def test_a_line_is_drawn_around_a_mask_and_around_what_was_found() -> None:
+    image, true, found = np.full((8, 8, 1), 9, np.uint8), np.zeros((8, 8), bool), np.zeros((8, 8), bool)
+    true[0:3, 0:4] = found[5:8, 5:8] = True
+    picture = outlined(image, true, found)  # 21 times as large
+    assert [picture[y, x].tolist() for y, x in ((0, 0), (1, 40), (62, 30))] == [[90, 220, 120]] * 3
+    assert [picture[y, x].tolist() for y, x in ((105, 110), (167, 167))] == [[255, 150, 30]] * 2
+    assert picture[30, 40].tolist() == picture[64, 90].tolist() == picture[130, 130].tolist() == [9, 9, 9]
 
 
 @pytest.mark.parametrize(
@@ -213,8 +232,10 @@ def test_a_linear_layer_on_the_last_map_is_trained_with_the_encoder_and_kept(run
             "--head unet: the label 'age' is no mask and no boxes; leave the",
         ),
         ({"label": "disc", "protocols": ("probe",), "tuning": Tuning(head="unet")}, "use --protocol unet for a U-Net"),
+        ({"label": "disc", "tuning": Tuning(anchors="corrected")}, "--anchors corrected: the label 'disc' is no boxes"),
+        ({"label": "sex", "tuning": Tuning(anchors="corrected")}, "--anchors corrected: the label 'sex' is no boxes"),
     ],
-    ids=["mixed", "twice", "task", "knn", "no mask", "head of a number", "unet probe"],
+    ids=["mixed", "twice", "task", "knn", "no mask", "head of a number", "unet probe", "anchors", "anchors of a class"],
 )
 def test_what_does_not_fit_is_one_sentence(run: Run, options: dict, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
@@ -240,6 +261,8 @@ def test_settings_without_a_training_are_refused() -> None:
         EvaluationOptions(tuning=Tuning(patience=3))
     with pytest.raises(UserError, match="--frozen-epochs: unet trains no encoder"):
         EvaluationOptions(protocols=("unet",), tuning=Tuning(frozen_epochs=3))
+    with pytest.raises(UserError, match="--schedule metric_plateau: --select loss measures no metric on validation"):
+        EvaluationOptions(protocols=("finetune",), schedule="metric_plateau", tuning=Tuning(select="loss"))
     assert Tuning().changed == {}
     assert Tuning().settings(dense=True, scratch=False)["batch_size"] == 16
     assert Tuning(frozen_epochs=9).settings(dense=True, scratch=True)["frozen_epochs"] == 0
