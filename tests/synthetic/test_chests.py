@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mmcl_jax.datasets.chest.sections import findings_and_impression
 from PIL import Image
 
 from mmcl_jax.api.commands.generate import generate
 from mmcl_jax.datasets.chest.mimic import mimic_cxr
 from mmcl_jax.datasets.chest.ms_cxr import ms_cxr
 from mmcl_jax.errors import UserError
+from mmcl_jax.prepare.reports.sections import sections
 from mmcl_jax.prepare.reports.sentences import split_sentences
 from mmcl_jax.synthetic.chests.anatomy import SIDES, Chest, Pose, chest_of, pose_of
 from mmcl_jax.synthetic.chests.devices import DEVICES, Device
@@ -125,7 +125,7 @@ def test_the_recipe_of_mimic_reads_it(raw: Path) -> None:
     recipe = mimic_cxr(root=raw / "mimic")
     assert recipe.rows.height == STUDIES
     texts = next(iter(recipe.tables.values()))["report"].to_list()
-    missing = sum(text is None for text in texts)
+    missing = sum(sections(text) is None for text in texts)
     assert 2 <= missing <= 20  # 9 are expected
     assert missing == STUDIES - len(table(raw, "chexpert"))
     assert recipe.rows["age"].null_count() == 0
@@ -166,11 +166,11 @@ def test_sentences_are_numbered_as_a_reader_splits_them(raw: Path) -> None:
     subjects = {row["study_id"]: row["subject_id"] for row in table(raw, "split")}
     with zipfile.ZipFile(raw / "mimic" / "mimic-cxr-reports.zip") as archive:
         for study, subject in subjects.items():
-            text = findings_and_impression(archive.read(f"files/p{subject[:2]}/p{subject}/s{study}.txt").decode())
+            text = sections(archive.read(f"files/p{subject[:2]}/p{subject}/s{study}.txt").decode())
             if text is None:
                 assert study not in told
                 continue
-            split = [re.sub(r"^[0-9]+\. ", "", sentence) for sentence in split_sentences(text)]
+            split = [re.sub(r"^[0-9]+\. ", "", sentence) for sentence in split_sentences(text, newlines="join")]
             assert split == [row["text"] for row in told[study]]
             assert [int(row["sentence"]) for row in told[study]] == list(range(len(split)))
 
