@@ -7,9 +7,17 @@ of one weight. The released code compares pooled features in place of maps: `lov
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import ChestData, chest
+from mmcl_jax.config import ChestData, chest, input
 
 
 def get_config(data: ChestData = "mimic") -> ConfigDict:
     """Return the experiment."""
-    return chest(data).pixelpro(local=True)
+    base = chest(data)
+    config = base.pixelpro()
+    config.inputs = {"image": input()}
+    config.views = base.augment_twice()
+    config.encoders = {"image": base.image_encoder()}
+    config.projectors = {key: base.pixelpro_head() for key in ("image", "image.local")}
+    config.predictors = {"image": base.pixelpro_head()}
+    config.objective = base.pixelpro_terms(".local")
+    return config

@@ -124,51 +124,42 @@ class Chest(Preset):
             term("multi_label", between=(view,), labels=CHEXPERT_LABELS, detached=True, dropout=0.2) for view in views
         )
 
-    def pixelpro(self, *, local: bool) -> ConfigDict:
-        """Return PixelPro; its pixel term compares real maps, or, not `local`, pooled features as in released code."""
-        base = self.image_only(learning_rate=1e-3, weight_decay=1e-5)
-        pixel = ".local" if local else ":pixel"
-        head = projector("mlp_norm", hidden=(base.hidden,), out=base.out, out_bias=True)
-        config = base.cosine(warmup_epochs=0)
-        config.inputs = {"image": input()}
-        config.views = base.augment_twice()
-        config.encoders = {"image": base.image_encoder()}
-        config.projectors = {key: head.copy_and_resolve_references() for key in ("image", f"image{pixel}")}
-        config.predictors = {"image": head}
-        config.objective = (
+    def pixelpro(self) -> ConfigDict:
+        """Return the config of PixelPro: Adam at its own rate, and a target network of which 1 % is new per step."""
+        config = self.image_only(learning_rate=1e-3, weight_decay=1e-5).cosine(warmup_epochs=0)
+        config.target.decay = 0.99
+        return config
+
+    def pixelpro_head(self) -> ConfigDict:
+        """Return a projector or predictor of PixelPro."""
+        return projector("mlp_norm", hidden=(self.hidden,), out=self.out, out_bias=True)
+
+    def pixelpro_terms(self, pixel: str) -> tuple[ConfigDict, ...]:
+        """Return the term of pixels, such as ".local" behind the name of a view, and the instance term."""
+        return (
             term("pixpro", between=(f"image_1{pixel}", f"image_2{pixel}"), gamma=2.0, threshold=0.7, weight=1.0),
             # BYOL's term is 2 - 2 cos of each direction, and the pixel term - cos of each: half of it has equal weight.
             term("byol", between=("image_1", "image_2"), weight=0.5),
         )
-        config.target.decay = 0.99
+
+    def untrained(self) -> ConfigDict:
+        """Return a config without a step; inputs, views, models, terms are empty, and the terms are not computed."""
+        config = dataclasses.replace(self, epochs=0).experiment()
+        config.schedule = schedule("constant", learning_rate=self.learning_rate)
+        config.validation.epochs = config.stop.patience = None
         return config
 
-    def untrained(self, *, imagenet: bool = False) -> ConfigDict:
-        """Return an experiment without a step: the image encoder at random weights, or at those of ImageNet's file.
-
-        The term reads the views, and is not computed.
-        """
+    def imagenet(self) -> "Chest":
+        """Return the preset whose image encoder begins with a file of ImageNet weights, ResNet-18 on drawn chests."""
         base = self
-        if imagenet and self.small:  # an encoder that torchvision has weights of
+        if self.small:  # an encoder that torchvision has weights of
             base = dataclasses.replace(
                 self,
                 frontal={**self.frontal, "channels": 3},
                 image_encoder=functools.partial(encoder, "resnet18", pixels="imagenet"),
             )
-        config = dataclasses.replace(base, epochs=0).experiment()
-        config.schedule = schedule("constant", learning_rate=base.learning_rate)
-        config.validation.epochs = config.stop.patience = None
-        config.inputs = {"image": input()}
-        config.views = base.augment_twice()
-        config.encoders = {"image": base.image_encoder()}
-        if imagenet:
-            name = config.encoders.image.name
-            config.encoders = {
-                "image": base.image_encoder(weights=f"{name}.pth", weights_pixels="imagenet"),
-            }
-        config.projectors = {"image": projector("linear", out=base.out)}
-        config.objective = (term("nt_xent", between=("image_1", "image_2"), temperature=0.1),)
-        return config
+        weights = {"weights": f"{base.image_encoder().name}.pth", "weights_pixels": "imagenet"}
+        return dataclasses.replace(base, image_encoder=functools.partial(base.image_encoder, **weights))
 
     def contrast(self) -> ConfigDict:
         """Return the global term within slices of the batch: temperature 0.1, image to report weighs 0.75.
