@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import parent_process
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,18 @@ def pool(workers: int, begin: Callable[..., object] | None = None, *arguments: A
     They are not forked, since the libraries of this process have threads. A worker imports the module of the function
     that it runs, and the main program; a script must therefore be guarded by `if __name__ == "__main__":`.
     """
-    return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(begin, arguments))
+    return ProcessPoolExecutor(workers, _Spawned(), initializer=_begin, initargs=(begin, arguments))
+
+
+class _Worker(SpawnProcess):
+    """A worker process, which ignores SIGTERM: a pool that has lost one worker must kill the others to end."""
+
+    def terminate(self) -> None:
+        self.kill()
+
+
+class _Spawned(SpawnContext):
+    Process = _Worker
 
 
 def leave_with_parent(*, at_once: bool = True) -> None:

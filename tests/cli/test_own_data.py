@@ -266,6 +266,7 @@ def test_dicom_files(raw: Request, tmp_path: Path, capsys: pytest.CaptureFixture
     np.testing.assert_array_equal(arrays["image"][5][..., 0], expected)
 
 
+@pytest.mark.core
 def test_a_worker_that_dies_is_one_sentence_and_the_command_continues(digits_raw: Request, tmp_path: Path) -> None:
     out = tmp_path / "store"
     options = ["--table", str(digits_raw.table), "--images", str(digits_raw.images), "--image-column", "file"]
