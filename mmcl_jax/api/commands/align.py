@@ -2,18 +2,17 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from mmcl_jax.api.analysed import Analysed
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
 from mmcl_jax.bucket.border import addressed
 from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.alignment.analyse import Analysing
-from mmcl_jax.page.html import element
 from mmcl_jax.page.wording import counted
 from mmcl_jax.report.alignment.make import PAGE, TABLE, check_alignment, write_alignment
 from mmcl_jax.text import visible
@@ -24,7 +23,7 @@ _FIRST = (("agreement", "distance"), ("retrieval", "top-1"), ("prompts", "AUROC 
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Alignment:
+class Alignment(Analysed):
     """A written analysis; in a notebook, its page.
 
     Attributes:
@@ -32,21 +31,11 @@ class Alignment:
       about: its scores and settings, as in `alignment.json`.
     """
 
-    directory: Path
-    about: Mapping[str, Any]
-
-    @property
-    def page(self) -> Path:
-        """The page of the analysis."""
-        return self.directory / PAGE
+    page_name = PAGE
 
     def to_frame(self) -> pl.DataFrame:
         """Return a data frame with a row per score."""
         return pl.read_csv(self.directory / TABLE, separator="\t")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the folder, the page, and what `alignment.json` says."""
-        return {"directory": self.directory, "page": self.page, **self.about}
 
     def describe(self) -> str:
         """Return the most telling scores in a few lines, each with its interval and its value by chance."""
@@ -61,13 +50,6 @@ class Alignment:
             value = "none" if score["value"] is None else f"{score['value']:.3f}"
             lines.append(f"{visible(score['of'])}, {score['measure']}: {value}{interval}{chance}")
         return "\n".join([*lines, *about["notes"], f"Open {visible(self.page.absolute().as_uri())}"])
-
-    def __repr__(self) -> str:
-        return self.describe()
-
-    def _repr_html_(self) -> str:
-        page = self.page.read_text(encoding="utf-8")
-        return element("iframe", srcdoc=page, sandbox="", width="100%", height=800, style="border:0")
 
 
 def _told(score: Mapping[str, Any]) -> bool:

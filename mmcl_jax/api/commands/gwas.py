@@ -1,10 +1,10 @@
 """`mj.gwas`: the associations of embeddings, or of any phenotypes, with genotypes."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, Literal
 
+from mmcl_jax.api.analysed import Analysed
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
 from mmcl_jax.bucket.border import addressed
 from mmcl_jax.compilation import use_cache
@@ -17,7 +17,6 @@ from mmcl_jax.gwas.people.cohort import checked, chosen_variants, cohort_of, wit
 from mmcl_jax.gwas.people.embeddings import PERSON, embedded_people
 from mmcl_jax.gwas.people.tables import read_people
 from mmcl_jax.gwas.results.catalog import read_catalog
-from mmcl_jax.page.html import Html, element
 from mmcl_jax.page.wording import counted
 from mmcl_jax.text import visible
 from mmcl_jax.training.runs.run import Checkpoint, Run
@@ -28,7 +27,7 @@ _COMPONENTS = 15  # genetic components, as in ContIG
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Gwas:
+class Gwas(Analysed):
     """A written study; in a notebook, its page.
 
     Attributes:
@@ -36,17 +35,7 @@ class Gwas:
       about: its people, phenotypes, inflation and regions, as in `gwas.json`.
     """
 
-    directory: Path
-    about: Mapping[str, Any]
-
-    @property
-    def page(self) -> Path:
-        """The page of the study."""
-        return self.directory / PAGE
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the folder, the page, and what `gwas.json` says."""
-        return {"directory": self.directory, "page": self.page, **self.about}
+    page_name = PAGE
 
     def describe(self) -> str:
         """Return the result in a few lines."""
@@ -63,13 +52,6 @@ class Gwas:
                 f"{about['inflation_of_permuted']:.3f} of a permuted phenotype"
             )
         return "\n".join([*lines, *map(visible, about["warnings"]), f"Open {visible(self.page.absolute().as_uri())}"])
-
-    def __repr__(self) -> str:
-        return self.describe()
-
-    def _repr_html_(self) -> Html:
-        page = self.page.read_text(encoding="utf-8")
-        return element("iframe", srcdoc=page, sandbox="", width="100%", height=800, style="border:0")
 
 
 @addressed(raw=("pheno", "covariates", "catalog"), reads=("run", "store"), writes=("out",))

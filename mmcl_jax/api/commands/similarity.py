@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from mmcl_jax.api.analysed import Analysed
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
 from mmcl_jax.bucket.border import addressed
 from mmcl_jax.compilation import use_cache
@@ -18,7 +19,6 @@ from mmcl_jax.evaluation.similarity.kernels import FRACTION
 from mmcl_jax.evaluation.similarity.layers import check_comparable, layers_of, with_checkpoints
 from mmcl_jax.evaluation.similarity.measures import MEASURES, PUBLISHED
 from mmcl_jax.evaluation.sources.checks import check_choice
-from mmcl_jax.page.html import Html, element
 from mmcl_jax.page.wording import counted
 from mmcl_jax.report.similarity.make import PAGE, TABLE, check_comparison, names_of, write_comparison
 from mmcl_jax.text import visible
@@ -28,7 +28,7 @@ _LINES = 12
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Comparison:
+class Comparison(Analysed):
     """A written comparison; in a notebook, its page.
 
     Attributes:
@@ -36,21 +36,11 @@ class Comparison:
       about: its representations, settings and matrices, as in `similarity.json`.
     """
 
-    directory: Path
-    about: Mapping[str, Any]
-
-    @property
-    def page(self) -> Path:
-        """The page of the comparison."""
-        return self.directory / PAGE
+    page_name = PAGE
 
     def to_frame(self) -> pl.DataFrame:
         """Return a data frame with a row per split, measure and pair."""
         return pl.read_csv(self.directory / TABLE, separator="\t")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the folder, the page, and what `similarity.json` says."""
-        return {"directory": self.directory, "page": self.page, **self.about}
 
     def describe(self) -> str:
         """Return the result in a few lines: the first pairs, each beside the mean over permutations."""
@@ -68,13 +58,6 @@ class Comparison:
         if len(pairs) > _LINES:
             lines.append(f"{counted(len(pairs) - _LINES, 'more pair')} in {visible(self.directory / TABLE)}")
         return "\n".join([*map(visible, lines), f"Open {visible(self.page.absolute().as_uri())}"])
-
-    def __repr__(self) -> str:
-        return self.describe()
-
-    def _repr_html_(self) -> Html:
-        page = self.page.read_text(encoding="utf-8")
-        return element("iframe", srcdoc=page, sandbox="", width="100%", height=800, style="border:0")
 
 
 def _cell(matrix: Mapping[str, Any], i: int, j: int) -> str:
