@@ -3,7 +3,10 @@
 import dataclasses
 from typing import Literal
 
+import jax.numpy as jnp
 import numpy as np
+
+from mmcl_jax.training.state import control
 
 By = Literal["loss", "metric"]
 WATCHED: dict[str, By] = {"plateau": "loss", "metric_plateau": "metric"}  # by the names of schedules
@@ -42,9 +45,16 @@ class Shares:
     """The shares that heads take of their rates; every head falls by itself."""
 
     def __init__(self, plateau: Plateau, shape: tuple[int, int]) -> None:
-        self._plateau = plateau
-        self._best, self._waited = np.full(shape, -np.inf), np.zeros(shape, int)
-        self.now = np.ones(shape, np.float32)
+        self._by = plateau.by
+        self._rule = control.Plateau(
+            factor=plateau.factor, patience=plateau.patience, threshold=plateau.threshold, lowest=0.0
+        )
+        self._state = {name: jnp.full(shape, first) for name, first in self._rule.first().items()}
+
+    @property
+    def now(self) -> np.ndarray:
+        """The shares `[G, L]`."""
+        return np.asarray(self._state["factor"])
 
     def follow(self, *, loss: np.ndarray | None = None, metric: np.ndarray | None = None) -> np.ndarray:
         """Return the shares `[G, L]` after an epoch.
@@ -53,13 +63,7 @@ class Shares:
           loss: on validation; read where the loss is watched.
           metric: on validation, higher is better; read where the metric is watched.
         """
-        values = metric if self._plateau.by == "metric" else None if loss is None else -loss
+        values = loss if self._by == "loss" else None if metric is None else -metric
         assert values is not None
-        margin = self._plateau.threshold * np.abs(np.where(np.isfinite(self._best), self._best, 0))
-        better = values > self._best + margin
-        self._best = np.where(better, values, self._best)
-        self._waited = np.where(better, 0, self._waited + 1)
-        falls = self._waited > self._plateau.patience
-        self.now = np.where(falls, self.now * np.float32(self._plateau.factor), self.now).astype(np.float32)
-        self._waited = np.where(falls, 0, self._waited)
+        self._state = self._rule.after(self._state, jnp.asarray(values, jnp.float32))
         return self.now

@@ -29,8 +29,8 @@ class Plateau:
         """Return the state before the first pass."""
         return {"best": jnp.float32(_NONE_YET), "waited": jnp.int32(0), "factor": jnp.float32(1)}
 
-    def after(self, state: Mapping[str, Array], loss: Float[Array, ""]) -> dict[str, Array]:
-        """Return the state after a pass with this loss."""
+    def after(self, state: Mapping[str, Array], loss: Float[Array, "*R"]) -> dict[str, Array]:
+        """Return the state after a pass with this loss, or with the losses of several rates that have a state each."""
         better = loss < state["best"] - self.threshold * jnp.abs(state["best"])
         waited = jnp.where(better, 0, state["waited"] + 1)
         falls = waited > self.patience
