@@ -1,5 +1,7 @@
 """A plain convolutional network for small images and small computers."""
 
+import itertools
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
@@ -10,22 +12,31 @@ from mmcl_jax.encoders.layers import Norm, batch_norm, conv, norm_relu
 
 
 class CNN(Encoder):
-    """Convolutions at stride 2, each followed by a norm and ReLU; `pooled` is the mean of the last map."""
+    """Convolutions, each followed by a norm and ReLU; `pooled` is the mean of the last map."""
 
     takes = ("image",)
     dimensions = 2
 
     def __init__(
-        self, *, shape: tuple[int, ...], channels: tuple[int, ...], norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike
+        self,
+        *,
+        shape: tuple[int, ...],
+        channels: tuple[int, ...],
+        depths: tuple[int, ...] | None,
+        norm: Norm,
+        rngs: nnx.Rngs,
+        dtype: DTypeLike,
     ) -> None:
-        inputs = (shape[-1], *channels[:-1])
+        self.depths = check_stages(channels, depths)
+        widths = [c for c, depth in zip(channels, self.depths, strict=True) for _ in range(depth)]
+        strides = [1 if index else 2 for depth in self.depths for index in range(depth)]
         self.convs = nnx.List(
             [
-                conv(i, o, 3, stride=2, dimensions=self.dimensions, rngs=rngs, dtype=dtype)
-                for i, o in zip(inputs, channels, strict=True)
+                conv(i, o, 3, stride=stride, dimensions=self.dimensions, rngs=rngs, dtype=dtype)
+                for (i, o), stride in zip(itertools.pairwise([shape[-1], *widths]), strides, strict=True)
             ]
         )
-        self.norms = nnx.List([norm(c) for c in channels])
+        self.norms = nnx.List([norm(c) for c in widths])
         self.out_features = self.out_local_features = channels[-1]
         self.dtype = dtype
 
@@ -43,11 +54,11 @@ class CNN(Encoder):
     ) -> Features:
         """Return the features of images, or of volumes."""
         del keys
-        x, stages = embedded, []
+        x, maps = embedded, []
         for convolve, normalise in zip(self.convs, self.norms, strict=True):
             x = norm_relu(normalise, convolve(x), train=train, present=present)
-            stages.append(x)
-        return of_maps(stages)
+            maps.append(x)
+        return of_maps([maps[last - 1] for last in itertools.accumulate(self.depths)])
 
 
 @ENCODERS.register("cnn")
@@ -58,11 +69,20 @@ def cnn(
     rngs: nnx.Rngs,
     dtype: DTypeLike = jnp.float32,
     channels: tuple[int, ...] = (32, 64, 128),
+    depths: tuple[int, ...] | None = None,
 ) -> CNN:
-    """Return 3x3 convolutions at stride 2 with these numbers of channels; the last is the number of features.
+    """Return stages of 3x3 convolutions, of which each halves the sides of the map; the last is the local feature.
+
+    Args:
+      shape: `(height, width, channels)` of an image.
+      norm: function that returns a norm of a number of channels.
+      rngs: random streams for the initial parameters.
+      dtype: of the computation.
+      channels: number of channels of each stage; the last is the number of features.
+      depths: number of convolutions of each stage, the first at stride 2 and all others at stride 1; None for one each.
 
     Raises:
-      ValueError: `channels` is empty, or a number in it is not positive.
+      ValueError: `channels` is empty, a number is not positive, or `depths` is not as long as `channels`.
 
     Example:
       >>> encoder = cnn(shape=(16, 16, 3), rngs=nnx.Rngs(0), channels=(4, 8))
@@ -70,11 +90,19 @@ def cnn(
       >>> features.pooled.shape, features.local.shape, features.grid
       ((2, 8), (2, 16, 8), (4, 4))
     """
-    check_channels(channels)
-    return CNN(shape=shape, channels=channels, norm=norm, rngs=rngs, dtype=dtype)
+    return CNN(shape=shape, channels=channels, depths=depths, norm=norm, rngs=rngs, dtype=dtype)
 
 
-def check_channels(channels: tuple[int, ...]) -> None:
-    """Raise `ValueError` if `channels` is empty, or a number in it is not positive."""
-    if not channels or min(channels) <= 0:
-        raise ValueError(f"channels must be a tuple of positive numbers, not {channels}")
+def check_stages(channels: tuple[int, ...], depths: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return the number of convolutions of each stage.
+
+    Raises:
+      ValueError: `channels` is empty, a number is not positive, or `depths` is not as long as `channels`.
+    """
+    depths = (1,) * len(channels) if depths is None else tuple(depths)
+    for name, numbers in {"channels": channels, "depths": depths}.items():
+        if not numbers or min(numbers) <= 0:
+            raise ValueError(f"{name} must be a tuple of positive numbers, not {numbers}")
+    if len(depths) != len(channels):
+        raise ValueError(f"depths must have a number for each of the {len(channels)} channels, not {depths}")
+    return depths

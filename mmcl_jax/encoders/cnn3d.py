@@ -5,7 +5,7 @@ from flax import nnx
 from jaxtyping import DTypeLike
 
 from mmcl_jax.encoders.base import ENCODERS
-from mmcl_jax.encoders.cnn import CNN, check_channels
+from mmcl_jax.encoders.cnn import CNN
 from mmcl_jax.encoders.layers import Norm, batch_norm
 
 
@@ -24,11 +24,12 @@ def cnn3d(
     rngs: nnx.Rngs,
     dtype: DTypeLike = jnp.float32,
     channels: tuple[int, ...] = (16, 32, 64),
+    depths: tuple[int, ...] | None = None,
 ) -> CNN3D:
-    """Return 3x3x3 convolutions at stride 2 with these numbers of channels; the last is the number of features.
+    """Return stages of 3x3x3 convolutions, of which each halves the sides of the map; see `cnn`.
 
     Raises:
-      ValueError: `channels` is empty, or a number in it is not positive.
+      ValueError: `channels` is empty, a number is not positive, or `depths` is not as long as `channels`.
 
     Example:
       >>> encoder = cnn3d(shape=(8, 16, 16, 1), rngs=nnx.Rngs(0), channels=(4, 8))
@@ -36,5 +37,4 @@ def cnn3d(
       >>> features.pooled.shape, features.local.shape, features.grid
       ((2, 8), (2, 32, 8), (2, 4, 4))
     """
-    check_channels(channels)
-    return CNN3D(shape=shape, channels=channels, norm=norm, rngs=rngs, dtype=dtype)
+    return CNN3D(shape=shape, channels=channels, depths=depths, norm=norm, rngs=rngs, dtype=dtype)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mmcl_jax.encoders import ENCODERS, PROJECTORS, Features
+from mmcl_jax.encoders import ENCODERS, PROJECTORS, Features, cnn
 from mmcl_jax.encoders.layers import BatchNorm
 from mmcl_jax.encoders.table_input import one_hot
 from mmcl_jax.errors import UserError
@@ -104,6 +104,7 @@ def test_computing_activations_again_keeps_fewer_and_changes_nothing() -> None:
             [(32, 16, 16), (16, 8, 32), (8, 4, 64), (4, 2, 128)],
         ),
         ("cnn", (32, 32, 3), {"channels": (4, 8)}, [(16, 16, 4), (8, 8, 8)]),
+        ("cnn", (32, 32, 3), {"channels": (4, 8), "depths": (2, 3)}, [(16, 16, 4), (8, 8, 8)]),
         ("cnn3d", (5, 16, 12, 2), {"channels": (4, 8)}, [(3, 8, 6, 4), (2, 4, 3, 8)]),
     ],
 )  # fmt: skip
@@ -128,6 +129,32 @@ def test_the_last_map_is_the_local_features_row_by_row() -> None:
     found = build("cnn3d", shape=view.shape[1:], channels=(3, 4))(view, train=True)
     np.testing.assert_array_equal(found.local.reshape(2, *found.grid, 4), found.stages[-1])
     np.testing.assert_allclose(found.pooled, found.local.mean(axis=1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"channels": ()}, r"channels must be a tuple of positive numbers, not \(\)"),
+        ({"channels": (4, 8), "depths": (1, 0)}, r"depths must be a tuple of positive numbers, not \(1, 0\)"),
+        ({"channels": (4, 8), "depths": (1,)}, r"depths must have a number for each of the 2 channels, not \(1,\)"),
+    ],
+)
+def test_the_stages_of_a_cnn_are_checked(options: dict[str, tuple[int, ...]], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        cnn(shape=(8, 8, 3), rngs=nnx.Rngs(0), **options)
+
+
+def test_a_stage_of_a_cnn_sees_farther_with_more_convolutions() -> None:
+    """A pixel changes the maps as far as the kernels reach: with one convolution at stride 2 each, 7 pixels."""
+
+    def seen(**options: tuple[int, ...]) -> int:
+        encoder = cnn(shape=(32, 32, 1), channels=(8, 8), rngs=nnx.Rngs(0), **options)
+        pixel = jnp.zeros((1, 32, 32, 1)).at[0, 15, 15].set(1e3)
+        changed = encoder(pixel, train=False).local != encoder(0 * pixel, train=False).local
+        return int(changed.any(axis=2).reshape(8, 8).any(axis=1).sum())
+
+    assert 1 <= seen() <= 2
+    assert seen(depths=(1, 3)) >= 4
 
 
 def test_a_text_is_the_mean_of_its_tokens() -> None:

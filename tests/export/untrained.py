@@ -122,7 +122,7 @@ def everything(store: Store) -> ConfigDict:
         "snps": encoder("genetics_mlp", hidden=8, layers=2),
         "report": encoder("text_embedding", features=6),
         "words": encoder("text_embedding", features=6, pooling="attention", pooling_heads=2, pooling_mean="length"),
-        "zones": encoder("cnn", channels=(4, 8), pooling="attention", pooling_heads=4),
+        "zones": encoder("cnn", channels=(4, 8), depths=(2, 1), pooling="attention", pooling_heads=4),
         "sentences": encoder("bert", layers=2, width=8, heads=2, positions=10, frozen_layers=None, sentences=3),
         "mixed": encoder("concat_mlp", hidden=8, features=8),
         "attended": encoder("cross_attention", width=8, heads=2, blocks=2, form="symmetric"),

@@ -99,15 +99,18 @@ class ResNet(nn.Module):
 
 
 class CNN(nn.Module):
-    """Convolutions at stride 2 over two or three axes, each followed by a norm and ReLU."""
+    """Stages of convolutions over two or three axes, the first of each at stride 2, all followed by a norm and ReLU."""
 
     def __init__(self, spec: Mapping[str, Any], epsilon: float, *, axes: int) -> None:
         super().__init__()
         conv, norm = (nn.Conv2d, nn.BatchNorm2d) if axes == 2 else (nn.Conv3d, nn.BatchNorm3d)
         channels = spec["options"]["channels"]
-        sizes = itertools.pairwise([spec["shape"][-1], *channels])
-        self.convs = nn.ModuleList([conv(i, o, 3, 2, 1, bias=False) for i, o in sizes])
-        self.norms = nn.ModuleList([norm(size, epsilon) for size in channels])
+        self.depths = spec["options"].get("depths") or [1] * len(channels)
+        widths = [c for c, depth in zip(channels, self.depths, strict=True) for _ in range(depth)]
+        strides = [1 if index else 2 for depth in self.depths for index in range(depth)]
+        sizes = zip(itertools.pairwise([spec["shape"][-1], *widths]), strides, strict=True)
+        self.convs = nn.ModuleList([conv(i, o, 3, stride, 1, bias=False) for (i, o), stride in sizes])
+        self.norms = nn.ModuleList([norm(width, epsilon) for width in widths])
 
     def forward(self, x: Tensor) -> Features:
         """Return the features of images [N, C, H, W], or of volumes [N, C, D, H, W]."""
@@ -115,7 +118,7 @@ class CNN(nn.Module):
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = torch.relu(norm(conv(x)))
             maps.append(x)
-        return of_maps(maps)
+        return of_maps([maps[last - 1] for last in itertools.accumulate(self.depths)])
 
 
 class DCGAN(nn.Module):

@@ -6,6 +6,7 @@ gradient of batch normalisation and of 1x1 convolutions as products, which round
 metrics are the same.
 """
 
+import importlib.metadata
 import json
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.evaluation.protocols.test_probe import Labelled, blobs, classes
 
 __all__ = ["config"]  # a fixture
 
+OLD = importlib.metadata.version("jaxlib").startswith("0.10.")
 RECORDED = json.loads(Path(__file__).with_name("recorded.json").read_text())
 
 
@@ -84,4 +86,4 @@ def test_the_linear_probe(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", TUNED)
 def test_fine_tuning(config, kind: str) -> None:
-    same(tuned(config, kind), kind, 1e-4)
+    same(tuned(config, kind), kind, 1e-4 if OLD else 1e-3)
