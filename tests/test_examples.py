@@ -50,7 +50,6 @@ def losses(run: Path) -> list[float]:
     return [line["loss"] for line in mj.Run.open(run).metrics()]
 
 
-@pytest.mark.core
 @pytest.mark.parametrize(("name", "share"), [("new_term", 0.95), ("new_encoder", 1.0), ("new_kind", 0.7)])
 def test_a_part_of_ones_own_learns(name: str, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_example(name, tmp_path / "out", monkeypatch)

@@ -43,7 +43,6 @@ def probe(capsys: pytest.CaptureFixture[str], store: Path, run: Path, *config: s
     return json.loads((run / "evaluation.json").read_text())["scores"]
 
 
-@pytest.mark.core
 def test_drawn_cars(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw, store = tmp_path / "raw", tmp_path / "store"
     few = ["--dataset.min_ads=12"]

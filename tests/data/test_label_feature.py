@@ -18,7 +18,6 @@ from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
 
 
-@pytest.mark.core
 def test_the_label_is_the_last_column(raw: Request, tiny_config, tmp_path: Path) -> None:
     cells = pl.read_csv(raw.table)
     some = pl.when(pl.int_range(40) % 9 == 0).then(None).otherwise(pl.col("model"))

@@ -224,7 +224,6 @@ def test_a_person_has_at_most_fifteen_features_of_a_sign() -> None:
     assert person_of("p", ["a"], None)["absent"] is True
 
 
-@pytest.mark.core
 def test_columns_of_noise_get_next_to_nothing() -> None:
     """The paper's check of its explanations: a model on covariates beside noise, trained and explained."""
     rng, people, real, noise = np.random.default_rng(0), 512, 4, 5

@@ -21,8 +21,6 @@ from mmcl_jax.training.mesh import by_example, put, shardings_of
 from mmcl_jax.training.step.train_step import check_step, make_step
 from tests.training.test_scale import assert_same
 
-pytestmark = pytest.mark.core
-
 
 @pytest.fixture
 def config(tiny_config):

@@ -85,8 +85,7 @@ def test_arrays_are_read_outside_of_the_guard_of_the_step(
     assert read == {"device_get", "note", "save"}
 
 
-@pytest.mark.core
-@pytest.mark.parametrize("name", ["digits_mmcl", "digits_simclr"])
+@pytest.mark.parametrize("name", [pytest.param("digits_mmcl", marks=pytest.mark.core), "digits_simclr"])
 def test_the_number_of_devices_changes_nothing(name: str, tiny_config, tmp_path: Path) -> None:
     curves = {}
     for devices in (1, 2, 8):

@@ -19,8 +19,6 @@ from mmcl_jax.training.step.forward import ViewedBatch, forward
 from mmcl_jax.training.step.gradients import in_slices, whole_batch
 from mmcl_jax.views import Viewed
 
-pytestmark = pytest.mark.core
-
 ROWS, GROUP, WIDTH = 32, 4, 6
 NORM = {"group_size": GROUP, "momentum": 0.9, "epsilon": 1e-5}
 KEYS = ("image", "image.local", "report", "report.local")

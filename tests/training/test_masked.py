@@ -26,8 +26,6 @@ from mmcl_jax.training.loop import pretrain
 from tests.training.test_loop import quiet
 from tests.training.test_scale import assert_same, experiment_of, one_step
 
-pytestmark = pytest.mark.core
-
 SMALL = [
     "batch_size=32", "batch_norm.group_size=4", "epochs=2", "log_every=1", "checkpoint_every=1000",
     "monitor.epochs=None", "encoders.table.name=table_mlp", "encoders.table.hidden=8", "encoders.table.features=6",

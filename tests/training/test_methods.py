@@ -62,7 +62,6 @@ def test_every_experiment_fits_together(name: str, digits_store: Store) -> None:
     assert bool(state.queues) == ("nnclr" in name)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("method", ["byol", "nnclr", "vime", "supervised_both"])
 def test_slices_and_devices_change_nothing(method: str, small) -> None:
     """One step: on one device at once, and on two in slices."""
@@ -78,7 +77,6 @@ def test_slices_and_devices_change_nothing(method: str, small) -> None:
     assert_same(state.queues, expected.queues, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.core
 def test_the_target_network_follows(small) -> None:
     """After one step of K: tau target + (1 - tau) params, with tau the first decay."""
     experiment = experiment_of(small("byol", "target.decay=0.9"), 1)
@@ -100,7 +98,6 @@ def test_the_targets_decay_rises_to_one_along_a_cosine() -> None:
         np.testing.assert_allclose(found, tau * old["w"] + (1 - tau) * new["w"], rtol=1e-6, err_msg=str(step))
 
 
-@pytest.mark.core
 def test_the_target_network_teaches(small) -> None:
     """With a target network that differs from the online one: BYOL's loss of one batch, written down again."""
     made = experiment_of(small("byol"), 1)
@@ -166,7 +163,6 @@ def test_a_stopped_run_keeps_target_and_queue(
     assert jax.tree.leaves(again.state.target if method == "byol" else again.state.queues)
 
 
-@pytest.mark.core
 def test_a_learning_rate_that_explodes_and_a_temperature_at_its_bound_are_reported(small, tmp_path: Path) -> None:
     """From the first step on, in one real training: both are in the record, and each is told once."""
     wrong = ["schedule.learning_rate=1e4", "objective.0.temperature=0.01", "objective.0.learn_temperature=True"]
@@ -181,7 +177,6 @@ def test_a_learning_rate_that_explodes_and_a_temperature_at_its_bound_are_report
     assert sum("no longer trained" in line for line in lines) == 1
 
 
-@pytest.mark.core
 def test_collapse_is_reported(small, tmp_path: Path) -> None:
     """VICReg without what keeps embeddings apart: the last layer's bias is all that is left of them."""
     pull = ["objective.0.variance=0", "objective.0.covariance=0", "schedule.learning_rate=0.03", "epochs=9"]
@@ -207,7 +202,6 @@ def test_collapse_is_reported(small, tmp_path: Path) -> None:
     assert "collapsed" not in healthy.describe()
 
 
-@pytest.mark.core
 def test_a_monitor_looks_between_steps_and_changes_nothing(small, tmp_path: Path) -> None:
     seen = []
 

@@ -30,8 +30,7 @@ def assert_same(a, b, **tolerance: float) -> None:
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
 
 
-@pytest.mark.core
-@pytest.mark.parametrize("name", ["digits_mmcl", "digits_simclr"])
+@pytest.mark.parametrize("name", [pytest.param("digits_mmcl", marks=pytest.mark.core), "digits_simclr"])
 def test_gradients_in_slices_are_those_of_the_whole_batch(name: str, tiny_config) -> None:
     """Adam's first moment after one step is a tenth of the gradient."""
     expected, expected_metrics = one_step(experiment_of(tiny_config(name), 1))
@@ -46,7 +45,6 @@ def test_gradients_in_slices_are_those_of_the_whole_batch(name: str, tiny_config
     assert_same(state.model_state, expected.model_state, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.core
 def test_a_siglip_run_in_slices_and_shares_is_the_same_run(tiny_config, tmp_path: Path) -> None:
     """Learned scalars, gradient caching, the ring and a model axis at once, against none of them; then moved."""
     siglip = ["objective.0.name=siglip"]

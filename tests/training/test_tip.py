@@ -11,8 +11,6 @@ from mmcl_jax.training.build import build_experiment
 from tests.training.first_steps import GOLDEN, small_config
 from tests.training.walk import begin, compiled, walk
 
-pytestmark = pytest.mark.core
-
 
 @pytest.mark.parametrize("data", ["dvm", "cardiac", "digits", "cars"])
 def test_contrast_and_matching_share_the_image_and_the_corrupted_row(data: str) -> None:

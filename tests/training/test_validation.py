@@ -33,8 +33,6 @@ from mmcl_jax.training.state.train_state import TrainState, split_model
 from mmcl_jax.training.step.validation_pass import ValidationPass
 from tests.training.test_loop import bits, quiet
 
-pytestmark = pytest.mark.core
-
 PASSES, STEPS = 3, 18  # passes, and steps between two of them
 
 

@@ -17,8 +17,6 @@ from mmcl_jax.training.mesh import by_example, put
 from mmcl_jax.training.validate import check_config
 from tests.training.test_loop import bits, losses, quiet, stop_at
 
-pytestmark = pytest.mark.core
-
 CLIP = 0.05
 
 
