@@ -11,7 +11,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.tasks import CocoDetection, Detection, FrocDetection
 from mmcl_jax.tasks.detection import average_precision as ap
 from mmcl_jax.tasks.detection.anchors import Scales, scales_of
-from mmcl_jax.tasks.detection.decoding import decoded
+from mmcl_jax.tasks.detection.decoding import decoded, pixel_iou, suppressed
 from mmcl_jax.tasks.detection.froc import RATES, froc
 from mmcl_jax.tasks.detection.losses import detection_loss
 
@@ -263,3 +263,16 @@ def test_decoding_does_not_overflow_into_the_metrics() -> None:
     outputs = np.full((1, SCALES.cells, 18), 900.0)
     assert np.isfinite(decoded(np.full((1, SCALES.cells, 18), 5.0), SCALES)[0]).all()
     assert len(decoded(outputs, SCALES)[0]) > 0
+
+
+def test_blocks_suppress_as_one_box_after_the_other_does() -> None:
+    """An untrained head finds thousands of boxes in an image, and every epoch measures all images."""
+    rng = np.random.default_rng(0)
+    centre, half = rng.random((1500, 2)) * 56, np.exp(rng.normal(0, 0.6, (1500, 2))) * 4
+    boxes = np.column_stack([centre - half, centre + half, rng.integers(0, 2, 1500), rng.random(1500).round(2)])
+    kept = list[np.ndarray]()
+    for box in sorted(boxes, key=lambda box: (box[4], -box[5])):  # stable: among equal scores, in their order
+        if all(one[4] != box[4] or pixel_iou(one[None], box[None])[0, 0] < 0.4 for one in kept):
+            kept.append(box)
+    assert 100 < len(kept) < 1000
+    np.testing.assert_array_equal(suppressed(boxes), np.stack(kept))

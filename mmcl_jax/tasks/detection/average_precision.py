@@ -54,9 +54,11 @@ def _hits(found: Float[np.ndarray, "n 6"], boxes: Float[np.ndarray, "m 5"]) -> B
     if not len(boxes):
         return hits
     overlaps = pixel_iou(found, boxes)
+    order = np.argsort(-found[:, 5], kind="stable")
+    order = order[overlaps[order].max(axis=1) > THRESHOLDS[0]]  # of an untrained head next to none are
     for column, threshold in enumerate(THRESHOLDS):
         free = np.ones(len(boxes), bool)
-        for row in np.argsort(-found[:, 5], kind="stable"):
+        for row in order:
             chances = np.where(free, overlaps[row], -1)
             if chances.max() > threshold:
                 hits[row, column], free[chances.argmax()] = True, False

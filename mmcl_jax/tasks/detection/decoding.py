@@ -1,5 +1,7 @@
 """From the outputs of a detector to boxes: thresholds of confidence, and non-maximum suppression."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 from scipy.special import expit
@@ -7,6 +9,7 @@ from scipy.special import expit
 from mmcl_jax.tasks.detection.anchors import Scales
 
 CONFIDENCE, OVERLAP = 0.2, 0.4  # the least objectness of a box, and the IoU from which a box suppresses others
+_BLOCK = 64  # boxes of which non-maximum suppression compares each with all of a lower score at a time
 _LARGEST = 20.0  # logarithm of a size in anchors, beyond every image; an infinite box has no IoU
 
 
@@ -51,8 +54,13 @@ def suppressed(boxes: Float[np.ndarray, "n 6"]) -> Float[np.ndarray, "m 6"]:
         rest = boxes[boxes[:, 4] == code]
         rest = rest[np.argsort(-rest[:, 5], kind="stable")]
         while len(rest):
-            kept.append(rest[:1])
-            rest = rest[1:][pixel_iou(rest[:1], rest[1:])[0] < OVERLAP]
+            block, rest = rest[:_BLOCK], rest[_BLOCK:]
+            apart, remains = pixel_iou(block, block) < OVERLAP, np.ones(len(block), bool)
+            for index in range(len(block)):
+                if remains[index]:
+                    remains[index + 1 :] &= apart[index, index + 1 :]
+            kept.append(block[remains])
+            rest = rest[(pixel_iou(block[remains], rest) < OVERLAP).all(axis=0)]
     return np.concatenate(kept)
 
 
@@ -63,9 +71,11 @@ def pixel_iou(first: Float[np.ndarray, "n c"], second: Float[np.ndarray, "m d"])
       >>> pixel_iou(np.array([[0.0, 0, 1, 1]]), np.array([[0.0, 0, 1, 1], [1.0, 1, 2, 2], [5.0, 5, 6, 6]])).tolist()
       [[1.0, 0.14285714285714285, 0.0]]
     """
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:4], second[None, :, 2:4])
-    inner = np.maximum(high - low + 1, 0).prod(axis=-1)
+    inner: Any = 1.0
+    for low, high in ((0, 2), (1, 3)):  # along x and y
+        length = np.minimum(first[:, None, high], second[:, high])
+        length -= np.maximum(first[:, None, low], second[:, low])
+        inner = inner * np.maximum(length + 1, 0)
     areas = [(one[:, 2:4] - one[:, :2] + 1).prod(axis=-1) for one in (first, second)]
     return inner / (areas[0][:, None] + areas[1][None] - inner)
 
