@@ -199,10 +199,10 @@ MIMIC = Chest(
 )
 # Drawn chests of some 6,400 training studies at 56 pixels, a quarter of the published side: a blur has a quarter of the
 # width. The encoder has the published grid of 7 x 7, whose positions must see the whole image to learn (with one
-# convolution for each size they see 15 pixels, and the AUROC of supervised training is .73 in place of .89), and BERT is
-# small and trained from the beginning (with the rate 1e-3, which LoVT's schedule begins with, the global term learned
-# nothing in four epochs). These values were chosen on the validation losses of `lovt` and `chexpert`, and fixed before
-# any downstream result was known. Images beside reports are not mirrored, since reports name the sides.
+# convolution for each size they see 15 pixels, and the AUROC of supervised training is .73 in place of .89). BERT is
+# small and trained from the beginning (at the rate 1e-3, with which LoVT's schedule begins, its global term had learned
+# nothing after two epochs). These values were chosen on the validation losses of `lovt` and `chexpert`, and fixed
+# before any downstream result was known. Images beside reports are not mirrored, since reports name the sides.
 CHEST = dataclasses.replace(
     MIMIC,
     augmentation={**MIMIC.augmentation, "flip": 0.5, "blur_kernel": 7, "blur_sigma": (0.1, 0.5)},
