@@ -59,6 +59,13 @@ def test_rsna_has_boxes_in_the_images_of_its_positive_rows(trees: Path) -> None:
     assert max(boxes) >= 2
 
 
+def test_the_lists_of_rsna_split_its_images(trees: Path) -> None:
+    splits = rsna(root=trees / "rsna", ids=trees / "rsna" / "lists").splits
+    assert {name: len(keys) for name, keys in splits.items()} == {"train": 35, "val": 2, "test": 3}
+    rows = rows_of(trees / "rsna" / "stage_2_train_labels.csv")
+    assert [key for keys in splits.values() for key in keys] == list(dict.fromkeys(row["patientId"] for row in rows))
+
+
 def test_siim_has_run_lengths_of_the_dark_side(trees: Path) -> None:
     rows = rows_of(trees / "siim" / "train-rle.csv")
     assert list(rows[0]) == ["ImageId", " EncodedPixels"]

@@ -16,6 +16,7 @@ from mmcl_jax.synthetic.chests.draw import radiograph
 from mmcl_jax.synthetic.chests.findings import Finding, box_of, draw_findings, opacities, single
 
 OPAQUE = (0.3, 0.4)  # shares of images of RSNA with opacities, and of those without them but with other findings
+_VALIDATION, _TEST = 0.05, 0.08  # shares of the images of RSNA in lists: most are for training, of which tables take 10 %
 COLLAPSED = 0.3  # share of images of SIIM with a pneumothorax
 UNMASKED = 0.1  # share of images of COVID Rural without a mask
 _UID = "1.2.826.0.1.3680043.8.498"  # the root of identifiers that pydicom makes
@@ -125,6 +126,11 @@ def _finish_rsna(root: Path, rows: Sequence[_Row]) -> None:
     columns = ("patientId", "x", "y", "width", "height", "Target")
     _write(root / "stage_2_train_labels.csv", columns, rows)
     _write(root / "stage_2_detailed_class_info.csv", ("patientId", "class"), rows)
+    ids = list(dict.fromkeys(row["patientId"] for row in rows))
+    end, start = len(ids) - round(_TEST * len(ids)), len(ids) - round((_TEST + _VALIDATION) * len(ids))
+    (root / "lists").mkdir()
+    for name, part in {"train": ids[:start], "validation": ids[start:end], "test": ids[end:]}.items():
+        _write(root / "lists" / f"{name}.csv", ("ID",), [{"ID": one} for one in part])
 
 
 def _siim(task: _Task) -> list[_Row]:
