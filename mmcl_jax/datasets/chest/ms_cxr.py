@@ -86,11 +86,14 @@ def ms_cxr(
     folder = mimic or next((one for one in (root / "mimic-cxr-jpg_2-0-0", root) if (one / "files").is_dir()), root)
     check((folder / "files").is_dir(), f"--dataset.mimic: {folder} has no folder files; name that of MIMIC-CXR-JPG.")
     rows: dict[tuple[str, str, str], list[_Box]] = {}
+    seen: dict[_Box, str] = {}
     for box in _of_json(path) if path.suffix == ".json" else _of_csv(path):
         parts = PurePosixPath(box.path).parts
         inside = len(parts) == 5 and parts[0] == "files" and ".." not in parts
         check(inside, f"{box.where}: path is {box.path!r}, not like files/p10/p10000032/s50414267/ID.jpg.")
         check(box.phrase != "", f"{box.where}: label_text is empty.")
+        twin = seen.setdefault(box._replace(where=""), box.where)
+        check(twin == box.where, f"{box.where}: the box is the same as that of {twin}; keep one.")
         rows.setdefault((box.path, box.phrase, box.category), []).append(box)
     check(bool(rows), f"{path} has no phrase.")
     counts: dict[str, int] = {}

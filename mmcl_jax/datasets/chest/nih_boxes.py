@@ -55,10 +55,13 @@ def nih_boxes(
     table = read_csv(path, ("Image Index", "Finding Label", *_SIDES))
     there = by_stem(root, "*.png")
     boxes: dict[str, list[Lesion]] = {}
+    seen: dict[tuple[str, ...], int] = {}
     for row, cells in enumerate(table.iter_rows(named=True), start=1):
         where, key, finding = f"{path}, row {row}", Path(cells["Image Index"]).stem, cells["Finding Label"].lower()
         check_name(finding, FINDINGS, f"{where}: Finding Label: there is no class")
         check(key in there, f"{where}: there is no image {cells['Image Index']} below {root}.")
+        twin = seen.setdefault(tuple(cells.values()), row)
+        check(twin == row, f"{where}: it is the same as row {twin}; keep one.")
         lesion = box_of(cells, _SIDES, finding, where)
         if finding in classes:
             boxes.setdefault(key, []).append(lesion)

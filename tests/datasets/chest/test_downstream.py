@@ -211,6 +211,11 @@ def spoil(path: Path, old: str, new: str) -> Callable[[Path], None]:
     return change
 
 
+def row_again(root: Path) -> None:
+    lines = (root / NIH).read_text().splitlines()
+    (root / NIH).write_text("\n".join([*lines, lines[1], ""]))
+
+
 def without_rows(root: Path) -> None:
     path = root / RSNA
     path.write_text(path.read_text().partition("\n")[0] + "\n")
@@ -255,6 +260,7 @@ BAD = (
     ("object_cxr", spoil(DEV, "0 2 3 8 5", "3 2 3 8 5"), r"dev\.csv, row 1 has the shape '3 2 3 8 5'; write"),
     ("object_cxr", spoil(DEV, "0 2 3 8 5", "0 2 3 8 a"), r"row 1 has the shape '0 2 3 8 a', which holds no"),
     ("nih_boxes", spoil(NIH, "Infiltrate", "Infiltration"), r"row \d+: Finding Label: there is no class 'inf"),
+    ("nih_boxes", row_again, r"2017\.csv, row \d+: it is the same as row 1; keep one"),
     ("nih_boxes", spoil(NIH, "00000000_001", "00000000_901"), r"there is no image 00000000_901\.png below"),
 )  # fmt: skip
 

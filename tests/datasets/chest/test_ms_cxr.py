@@ -102,6 +102,10 @@ def test_bad_input(root: Path, tmp_path: Path) -> None:
         path.write_text(text.replace(old, new, 1))
         with pytest.raises(UserError, match=match):
             prepare(Request(), tmp_path / "store", recipe=datasets.make("ms_cxr", root, []))
+    _, first, *_ = text.splitlines(keepends=True)
+    path.write_text(text + first)
+    with pytest.raises(UserError, match=r"row \d+: the box is the same as that of .*, row 1; keep one"):
+        datasets.make("ms_cxr", root, [])
     path.write_text(text)
     with pytest.raises(UserError, match=r"--dataset\.mimic: .* has no folder files"):
         datasets.make("ms_cxr", root, [f"mimic={tmp_path}"])
