@@ -1,6 +1,7 @@
 """The parts of a table: rows, columns, claims, and published numbers."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -194,6 +195,17 @@ class Claim:
     contrasts: tuple[Contrast, ...]
     ours: bool = False
 
+    def told_apart(self, headings: Mapping[str, str]) -> "Claim":
+        """Return the claim; where contrasts have the same label, each has its column's heading, by key, before it."""
+        counts = Counter(one.label for one in self.contrasts)
+        contrasts = tuple(
+            one
+            if counts[one.label] == 1
+            else dataclasses.replace(one, label=f"{headings[one.weights[0][1]]}: {one.label}")
+            for one in self.contrasts
+        )
+        return dataclasses.replace(self, contrasts=contrasts)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PaperTable:
@@ -236,6 +248,10 @@ class PaperTable:
     theirs: str = "Theirs: over five fine-tuning seeds of one pretrained model."
     notes: str = ""
     figure: str = ""
+
+    def __post_init__(self) -> None:
+        headings = {column.key: column.heading.partition(" (")[0] for column in self.columns}
+        object.__setattr__(self, "claims", tuple(claim.told_apart(headings) for claim in self.claims))
 
     @property
     def own_labels(self) -> bool:

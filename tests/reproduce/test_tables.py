@@ -35,6 +35,19 @@ def test_every_row_has_a_config_with_the_encoders_it_is_evaluated_on(variant: st
     assert all(key == name for key, name in names)
 
 
+def test_contrasts_of_a_claim_have_labels_of_their_own() -> None:
+    """The page names them by their labels, and results.json has a key for each."""
+    for table in TABLES.values():
+        for claim in table.claims:
+            labels = [one.label for one in claim.contrasts]
+            assert len(set(labels)) == len(labels), (table.name, claim.text)
+    claims = {claim.text: claim for claim in TABLES["taxonomy/two_view_mnist"].claims}
+    labels = [one.label for one in claims["On the noisy view, CR is the last"].contrasts]
+    assert labels[0] == "CC − CR"  # of one column
+    first = claims["Agreement between modalities (XX, RR) is above agreement within each (CR)"]
+    assert [one.label for one in first.contrasts][:2] == ["Rotated: XX − CR", "Noisy: XX − CR"]
+
+
 def test_a_key_is_the_same_pretraining_in_every_table() -> None:
     keys = {}
     for table in TABLES.values():

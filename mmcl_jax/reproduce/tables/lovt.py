@@ -168,12 +168,6 @@ def _above(
 ) -> Claim:  # fmt: skip
     """Return the claim that a row is above others in columns: the paper's, if its numbers say so."""
     contrasts = tuple(_published(first, other, column, numbers) for column in columns for other in others)
-    if len(columns) > 1:
-        headings = [column.heading.partition(" (")[0] for column in columns for _ in others]
-        contrasts = tuple(
-            dataclasses.replace(one, label=f"{heading}: {one.label}")
-            for one, heading in zip(contrasts, headings, strict=True)
-        )
     return Claim(text, contrasts, ours=not all(one.published.get(TARGET, 0) > 0 for one in contrasts))
 
 

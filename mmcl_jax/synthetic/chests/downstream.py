@@ -16,7 +16,7 @@ from mmcl_jax.synthetic.chests.draw import radiograph
 from mmcl_jax.synthetic.chests.findings import Finding, box_of, draw_findings, opacities, single
 
 OPAQUE = (0.3, 0.4)  # shares of images of RSNA with opacities, and of those without them but with other findings
-_VALIDATION, _TEST = 0.05, 0.08  # shares of the images of RSNA in lists: most are for training, of which tables take 10 %
+_VALIDATION, _TEST = 0.05, 0.08  # shares of the images of RSNA in lists; tables train on 10 % of the rest
 COLLAPSED = 0.3  # share of images of SIIM with a pneumothorax
 UNMASKED = 0.1  # share of images of COVID Rural without a mask
 _UID = "1.2.826.0.1.3680043.8.498"  # the root of identifiers that pydicom makes
