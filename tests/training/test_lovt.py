@@ -37,6 +37,7 @@ SMALL = (
     "batch_norm.group_size=4",
     "views.*.blur_kernel=3",
     "encoders.image.channels=(4, 8)",
+    "encoders.image.depths=(1, 2)",
     "encoders.report.layers=1",
     "encoders.report.width=8",
     "encoders.report.heads=2",
