@@ -93,7 +93,7 @@ def main(folder: Path, name: str) -> None:
     show("Means over seeds", means(rows))
     show("The paper's claims", claims(rows))
     path = RESULTS / f"similar-{name}.json"
-    command = {"command": f"python -m benchmarks.similar_modalities {folder.name} {name}"}
+    command = {"command": f"python -m benchmarks.similar_modalities {folder} {name}"}
     content = {"machine": {**machine(), **command}, "claims": claims(rows), "means": means(rows), "rows": rows}
     path.write_text(json.dumps(content, indent=1) + "\n")
     print(path)
