@@ -19,14 +19,11 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE)  # subprocesses take it fr
 
 # Most of the time goes into compiling, so machine code need not be good: that halves it. What programs compute, and
 # what they need and send, is decided before.
-_FAST = "--xla_llvm_disable_expensive_passes=true"
+_FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 # In JAX 0.10, the old code generator compiles a train step in two thirds of the time (ResNet-18 at 32 pixels: 21 s of
 # processor time for 32 s). Later versions have only the new one, which takes 11 s; a flag they do not know ends them.
-# At level 0, that of JAX 0.12 gives wrong values for a change of hue.
 if importlib.metadata.version("jaxlib").startswith("0.10."):
-    _FAST += " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-else:
-    _FAST += " --xla_backend_optimization_level=1"
+    _FAST += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FAST}".strip()
 
 # With the compiler of TPUs installed, JAX looks for a TPU in every process, and complains on standard error.
