@@ -13,7 +13,7 @@ from benchmarks import stepwise
 from mmcl_jax.views import VIEWS, augment
 from mmcl_jax.views.sampling import Blur, sample
 
-# Without any optimisation, as the tests compile, JAX 0.12 changes the hue of some images wrongly, one operation at a time.
+# The tests compile without optimisation, and JAX 0.12 then changes the hue of some images wrongly in `in_steps`.
 OPTIMISED = {"xla_backend_optimization_level": 1}
 KEYS = jax.random.split(jax.random.key(5), 64)
 DEFAULTS = {name: option.default for name, option in inspect.signature(augment).parameters.items()}
