@@ -22,7 +22,7 @@ class CNN(Encoder):
         *,
         shape: tuple[int, ...],
         channels: tuple[int, ...],
-        depths: tuple[int, ...] | None,
+        depths: tuple[int, ...] | None = None,
         norm: Norm,
         rngs: nnx.Rngs,
         dtype: DTypeLike,
