@@ -11,7 +11,7 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,21 +67,33 @@ def claims(rows: list[Row]) -> list[Row]:
     seeds = sorted({row["seed"] for row in rows})
     for measure in MEASURES:
         of = {seed: [row for row in rows if (row["measure"], row["seed"]) == (measure, seed)] for seed in seeds}
-        claimed = [_mean(of[seed], True) - _mean(of[seed], False) for seed in seeds]
-        found.append({"measure": measure, "what": "DCCAE, RR, RR-AE, AE minus all others", **over_drawings(claimed)})
-        moved = [statistics.mean(abs(row["train"] - row["test"]) for row in of[seed]) for seed in seeds]
-        found.append({"measure": measure, "what": "|train - hold-out|, mean of methods", **over_drawings(moved)})
-        what = "rank correlation of methods, train with hold-out"
-        found.append({"measure": measure, "what": what, **over_drawings([_order(of[seed]) for seed in seeds])})
+        for what, value in _CLAIMS.items():
+            by_seed = over_drawings([value(of[seed]) for seed in seeds])
+            found.append({"measure": measure, "what": what, **by_seed})
     return found
 
 
-def _mean(rows: Iterable[Row], highest: bool) -> float:
-    return statistics.mean(row["test"] for row in rows if (row["method"] in HIGHEST) == highest)
+def _above(rows: list[Row]) -> float:
+    """Return how much the mean of the methods in `HIGHEST` is above that of all others, on the hold-out."""
+    highest, others = (
+        statistics.mean(row["test"] for row in rows if (row["method"] in HIGHEST) == inside) for inside in (True, False)
+    )
+    return highest - others
+
+
+def _moved(rows: list[Row]) -> float:
+    return statistics.mean(abs(row["train"] - row["test"]) for row in rows)
 
 
 def _order(rows: list[Row]) -> float:
     return float(scipy.stats.spearmanr([row["train"] for row in rows], [row["test"] for row in rows]).statistic)
+
+
+_CLAIMS: dict[str, Callable[[list[Row]], float]] = {
+    "DCCAE, RR, RR-AE, AE minus all others": _above,
+    "|train - hold-out|, mean of methods": _moved,
+    "rank correlation of methods, train with hold-out": _order,
+}
 
 
 def main(folder: Path, name: str) -> None:
@@ -90,11 +102,12 @@ def main(folder: Path, name: str) -> None:
     for run in sorted((folder / "runs").iterdir()):
         print(run.name, flush=True)
         rows += compared(run)
-    show("Means over seeds", means(rows))
-    show("The paper's claims", claims(rows))
+    summary = {"claims": claims(rows), "means": means(rows)}
+    show("Means over seeds", summary["means"])
+    show("The paper's claims", summary["claims"])
     path = RESULTS / f"similar-{name}.json"
     command = {"command": f"python -m benchmarks.similar_modalities {folder} {name}"}
-    content = {"machine": {**machine(), **command}, "claims": claims(rows), "means": means(rows), "rows": rows}
+    content: dict[str, Any] = {"machine": machine() | command, **summary, "rows": rows}
     path.write_text(json.dumps(content, indent=1) + "\n")
     print(path)
 

@@ -71,7 +71,7 @@ def cnn(
     channels: tuple[int, ...] = (32, 64, 128),
     depths: tuple[int, ...] | None = None,
 ) -> CNN:
-    """Return stages of 3x3 convolutions, of which each halves the sides of the map; the last is the local feature.
+    """Return stages of 3x3 convolutions, each of which halves the sides of the map; the last map is the local features.
 
     Args:
       shape: `(height, width, channels)` of an image.

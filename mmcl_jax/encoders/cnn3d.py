@@ -26,7 +26,7 @@ def cnn3d(
     channels: tuple[int, ...] = (16, 32, 64),
     depths: tuple[int, ...] | None = None,
 ) -> CNN3D:
-    """Return stages of 3x3x3 convolutions, of which each halves the sides of the map; see `cnn`.
+    """Return stages of 3x3x3 convolutions, each of which halves the sides of the map; see `cnn`.
 
     Raises:
       ValueError: `channels` is empty, a number is not positive, or `depths` is not as long as `channels`.

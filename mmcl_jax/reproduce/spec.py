@@ -74,6 +74,11 @@ class TableColumn:
     task: str = ""
 
     @property
+    def short(self) -> str:
+        """The heading without its unit, which stands in brackets."""
+        return self.heading.partition(" (")[0]
+
+    @property
     def analysis(self) -> bool:
         """Whether the column predicts no label: its protocol analyses the run, see `analyses`."""
         return self.protocol in ANALYSES
@@ -250,7 +255,7 @@ class PaperTable:
     figure: str = ""
 
     def __post_init__(self) -> None:
-        headings = {column.key: column.heading.partition(" (")[0] for column in self.columns}
+        headings = {column.key: column.short for column in self.columns}
         object.__setattr__(self, "claims", tuple(claim.told_apart(headings) for claim in self.claims))
 
     @property

@@ -137,7 +137,7 @@ def _claims(columns: tuple[TableColumn, ...]) -> tuple[Claim, ...]:
     """Return the claims on table 1 for each column, frozen or trainable."""
     claims = []
     for column in columns:
-        of = column.heading.partition(" (")[0]
+        of = column.short
         start = SCRATCH if SCRATCH.has(column) else mmcl.RANDOM
         words = "from scratch" if start is SCRATCH else "an encoder that was never trained"
         every = [difference(row, start, column) for row in GENETIC]
@@ -226,7 +226,7 @@ TABLES = (
         columns=_ENCODER_COLUMNS,
         claims=tuple(
             Claim(
-                f"{column.heading.partition(' (')[0]}: one layer is better than none and two",
+                f"{column.short}: one layer is better than none and two",
                 tuple(
                     difference(one, other, column)
                     for none, one, two in (ENCODERS[:3], ENCODERS[3:6], ENCODERS[6:])

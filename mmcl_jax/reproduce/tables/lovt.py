@@ -224,7 +224,7 @@ _RSNA_CLAIMS = (
     ),
 )  # fmt: skip
 _OTHER_CLAIMS = tuple(
-    _above(f"{column.heading.partition(' (')[0]}: LoVT is above all others", LOVT,
+    _above(f"{column.short}: LoVT is above all others", LOVT,
            (CONVIRT, CLIP, *_BESIDE_IMAGES), (column,), published.OTHER)
     for column in OTHER_COLUMNS
 )  # fmt: skip
