@@ -42,7 +42,9 @@ def system_error(error: BaseException, path: Path | None = None) -> OSError | No
       OSError(28, 'No space left on device')
     """
     cause: BaseException | None = error
-    while cause is not None:
+    seen = set[int]()
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))  # an error that was raised twice may be a cause of its cause
         if isinstance(cause, MemoryError):
             return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         for code, words in _SYSTEM.items():

@@ -15,6 +15,16 @@ from mmcl_jax.files import atomic, reading, system_error, write_text, writing
 pytestmark = pytest.mark.core
 
 
+@pytest.mark.timeout(20)
+def test_errors_that_are_causes_of_one_another_are_read_once() -> None:
+    """An error that a thread left and that is raised again, while its consequence is handled, is one of these."""
+    lost, consequence = ConnectionError("the other process is gone"), RuntimeError("the checkpoint was not saved")
+    consequence.__cause__, lost.__context__ = lost, consequence
+    assert system_error(consequence) is None
+    with pytest.raises(RuntimeError, match="not saved"), writing(Path("store")):
+        raise consequence
+
+
 @pytest.mark.parametrize("text", ["cannot be encoded: \ud800", "cannot be moved"])
 def test_a_text_that_cannot_be_written_leaves_what_was_there(text: str, tmp_path: Path) -> None:
     path = tmp_path / "file.json"
