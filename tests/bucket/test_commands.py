@@ -26,7 +26,7 @@ from tests.bucket.server import Proxy, refusing, unreliable
 pytestmark = pytest.mark.foreign
 
 SMALL = (
-    "batch_size=16", "epochs=4", "schedule.warmup_epochs=0", "log_every=1", "checkpoint_every=1",
+    "batch_size=16", "schedule.warmup_epochs=0", "log_every=1", "checkpoint_every=1",
     "encoders.image.name=cnn", "encoders.image.channels=(4,)", "projectors.image.hidden=8", "encoders.table.hidden=8",
     "encoders.table.features=8", "projectors.table.hidden=8", "monitor.epochs=None",
 )  # fmt: skip
@@ -60,8 +60,8 @@ def store(raw: Path, server: Proxy) -> str:
     return "s3://tests/stores/ads"
 
 
-def pretrain(store: str, workdir: str) -> list[str]:
-    options = [f"--config.{text}" for text in SMALL]
+def pretrain(store: str, workdir: str, epochs: int = 4) -> list[str]:
+    options = [f"--config.{text}" for text in (*SMALL, f"epochs={epochs}")]
     return ["pretrain", "--config", "mmcl/mmcl:own", f"--config.data={store}", "--workdir", workdir, *options]
 
 
@@ -75,9 +75,8 @@ def test_a_killed_training_continues_to_the_same_bits_and_its_run_serves_every_c
     run(*pretrain(store, str(tmp_path / "here")))
     workdir = "s3://tests/runs/ads"
     code = (
-        "import sys, jax; jax.config.update('jax_num_cpu_devices', 8)\n"
         "from mmcl_jax.bucket import workdir; workdir.INTERVAL = 0.05\n"
-        "from mmcl_jax.cli.main import main; sys.exit(main(sys.argv[1:]))"
+        "import sys; from mmcl_jax.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     killed = subprocess.Popen([sys.executable, "-P", "-c", code, *pretrain(store, workdir)])
     server.delay = 0.01
@@ -150,33 +149,41 @@ def names(prefix: str) -> list[str]:
 
 
 def test_two_hosts_train_in_a_bucket_and_continue_on_others(store: str, server: Proxy, tmp_path: Path) -> None:
-    workdir = "s3://tests/runs/hosts"
-    with hosts(tmp_path / "first", pretrain(store, workdir)) as first:
+    workdir, epochs = "s3://tests/runs/hosts", 8
+    with hosts(tmp_path / "first", pretrain(store, workdir, epochs)) as first:
         while all(host.poll() is None for host in first) and len(names("runs/hosts/checkpoints")) == 0:
             time.sleep(0.05)
         first[1].send_signal(signal.SIGTERM)  # to the host that does not publish
         said = [host.communicate(timeout=500)[0] for host in first]
     assert [host.returncode for host in first] == [os.EX_TEMPFAIL] * 2, said
     assert names("runs/hosts/lock.json") == []
-    assert 0 < len(steps_and_losses(contents("runs/hosts/metrics.jsonl")["runs/hosts/metrics.jsonl"].decode())) / 2 < 8
-    with hosts(tmp_path / "second", pretrain(store, workdir)) as second:
+    assert 0 < len(steps_and_losses(contents("runs/hosts/metrics.jsonl")["runs/hosts/metrics.jsonl"].decode())) / 2 < 16
+    with hosts(tmp_path / "second", pretrain(store, workdir, epochs)) as second:
         said = [host.communicate(timeout=500)[0] for host in second]
     assert [host.returncode for host in second] == [0, 0], said
     assert "mmcl pretrain" not in said[1], "only the first process speaks"
-    run(*pretrain(store, str(tmp_path / "here")))
+    run(*pretrain(store, str(tmp_path / "here"), epochs))
     here, there = ([line["loss"] for line in read_metrics(at)] for at in (tmp_path / "here", local(workdir)))
-    assert len(there) == len(here) == 8
+    assert len(there) == len(here) == 16
     np.testing.assert_allclose(there, here, rtol=1e-5)
 
 
 @contextlib.contextmanager
 def hosts(folder: Path, words: list[str]) -> Iterator[list[subprocess.Popen[str]]]:
-    """Two processes with caches of their own, as on two machines that share nothing but the bucket."""
+    """Two processes with caches of their own, as on two machines that share nothing but the bucket.
+
+    The first has a slow disk, so that each step of a checkpoint comes later there than on the second.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    variables = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_NUM_CPU_DEVICES": "4"}
+    variables = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_NUM_CPU_DEVICES": "1"}
+    # A process that hangs prints where it hangs, and ends before the test gives up.
     code = (
+        "import faulthandler; faulthandler.dump_traceback_later(400, exit=True)\n"
+        "import os, time; make, slow = os.mkdir, os.environ['JAX_PROCESS_ID'] == '0'\n"
+        "os.mkdir = lambda path, *rest, **named: (\n"
+        "    time.sleep(0.2 * (slow and '/checkpoints/' in str(path))), make(path, *rest, **named))[1]\n"
         "from mmcl_jax.bucket import workdir; workdir.INTERVAL = 0.1\n"
         "import sys; from mmcl_jax.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
