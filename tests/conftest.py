@@ -45,6 +45,7 @@ from mmcl_jax.data.store import Store  # noqa: E402
 from mmcl_jax.datasets import digits  # noqa: E402
 from mmcl_jax.prepare.make import prepare  # noqa: E402
 from mmcl_jax.prepare.request import Request  # noqa: E402
+from mmcl_jax.training import mesh  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -52,6 +53,19 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 compile_collectives_anew()
+
+# Where a test names no devices, one is used: a program without collectives compiles in half the time, and all files
+# share it. Tests of what is divided name their devices, or have the fixture `eight_devices`.
+_DEVICES = {name: getattr(mesh, name) for name in ("all_devices", "own_devices")}
+for _name in _DEVICES:
+    setattr(mesh, _name, lambda: jax.devices()[:1])
+
+
+@pytest.fixture
+def eight_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training and evaluation use all devices, as outside of the tests."""
+    for name, function in _DEVICES.items():
+        monkeypatch.setattr(mesh, name, function)
 
 
 def pytest_collection_finish() -> None:

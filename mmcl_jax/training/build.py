@@ -195,9 +195,7 @@ def build_experiment(
         seed=config.seed,
         take=take,
         sampler=Repeated(sampler, least=config.batch_size) if repeated else sampler,
-        multiple=math.lcm(
-            config.batch_norm.group_size or 1, max(1, len(devices or jax.devices()) // config.mesh.model)
-        ),
+        multiple=math.lcm(config.batch_norm.group_size or 1, make_mesh(devices, model=config.mesh.model).shape["data"]),
         **division,
     )
     experiment = assemble(config, inputs.schema, batches, devices, inputs=inputs)

@@ -12,6 +12,16 @@ from mmcl_jax.compilation import compile_collectives_anew
 from mmcl_jax.errors import check
 
 
+def all_devices() -> list[jax.Device]:
+    """Return the devices of all processes, which a training uses unless it is given others."""
+    return jax.devices()
+
+
+def own_devices() -> list[jax.Device]:
+    """Return the devices of this process, which evaluation uses."""
+    return jax.local_devices()
+
+
 def make_mesh(devices: Sequence[jax.Device] | None = None, *, model: int = 1) -> Mesh:
     """Return a mesh of `devices` (all available by default) with the axes `data` and `model`.
 
@@ -22,7 +32,7 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, *, model: int = 1) ->
     Raises:
       UserError: `model` does not divide the number of devices, or of those of a slice; or slices differ in size.
     """
-    devices = list(devices or jax.devices())
+    devices = list(devices or all_devices())
     check(
         len(devices) % model == 0, f"config.mesh.model: {model} does not divide {len(devices)}, the number of devices."
     )
@@ -53,7 +63,7 @@ def slice_of(device: jax.Device) -> int:
 
 def local_mesh(rows: int) -> Mesh:
     """Return a mesh of as many devices of this process as divide `rows` examples evenly, for evaluation."""
-    devices = jax.local_devices()
+    devices = own_devices()
     return make_mesh(devices[: max(count for count in range(1, len(devices) + 1) if rows % count == 0)])
 
 

@@ -33,8 +33,9 @@ def own_cache(tmp_path: Path) -> Iterator[None]:
 
 
 def test_the_page_tells_what_pretrain_compiles(
-    tiny_config: Any, digits_store: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tiny_config: Any, digits_store: Any, eight_devices: None, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     config = tiny_config()
     page = mj.compile(config)
     said = capsys.readouterr()

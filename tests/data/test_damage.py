@@ -19,8 +19,6 @@ from mmcl_jax.prepare.make import prepare
 from tests.conftest import raw_of
 from tests.damages import DAMAGES, damaged, files_of, flip, outcome
 
-pytestmark = pytest.mark.core
-
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Store:

@@ -14,8 +14,6 @@ from mmcl_jax.encoders import ENCODERS, Model
 from mmcl_jax.encoders.fusions import Part
 from mmcl_jax.encoders.transformers.attention import Attention
 
-pytestmark = pytest.mark.core
-
 OPTIONS = {
     "concat_mlp": {"hidden": 8, "features": 6},
     "cross_attention": {"width": 8, "heads": 2, "blocks": 2},

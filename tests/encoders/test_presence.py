@@ -17,8 +17,6 @@ from mmcl_jax.encoders.resnet import BasicBlock, ResNet
 from mmcl_jax.encoders.statistics import apart
 from mmcl_jax.errors import UserError
 
-pytestmark = pytest.mark.core
-
 JUNK = {"zeros": 0.0, "nan": np.nan, "large": 1e30, "infinite": np.inf, "code": -127.0}
 CHANNELS, ROWS = 3, 12
 PRESENT = {

@@ -11,8 +11,6 @@ from mmcl_jax.encoders.layers import BatchNorm
 from mmcl_jax.encoders.operations.pool import max_pool_3x3
 from mmcl_jax.encoders.resnet import BasicBlock, Bottleneck
 
-pytestmark = pytest.mark.core
-
 OPTIONS = {"rngs": nnx.Rngs(0), "dtype": jnp.dtype("float32")}
 
 

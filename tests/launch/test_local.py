@@ -1,4 +1,4 @@
-"""Four real processes, two devices each: the same experiment, stopped, killed and started again."""
+"""Two real processes of several devices: the same experiment, stopped, killed and started again."""
 
 import os
 import signal
@@ -23,10 +23,9 @@ LAUNCHER = Path(__file__).parents[2] / "launch" / "local.py"
 STEPS = 18
 
 
-def launch(config: Path, workdir: Path, *options: str, processes: int = 2) -> subprocess.Popen[str]:
+def launch(config: Path, workdir: Path, *options: str, devices: int = 2) -> subprocess.Popen[str]:
     mmcl = [sys.executable, "-P", "-m", "mmcl_jax.cli.main", "pretrain"]
-    number, devices = str(processes), str(8 // processes)
-    command = [sys.executable, str(LAUNCHER), "--processes", number, "--devices", devices, *options, "--", *mmcl]
+    command = [sys.executable, str(LAUNCHER), "--processes", "2", "--devices", str(devices), *options, "--", *mmcl]
     return subprocess.Popen(
         [*command, "--config", str(config), "--workdir", str(workdir)],
         stdout=subprocess.PIPE,
@@ -83,7 +82,8 @@ def test_two_processes_train_as_one_and_survive_the_death_of_one(tiny_config, tm
     assert last.returncode == 0, output
     assert [line["step"] for line in read_metrics(tmp_path / "killed")] == list(range(1, STEPS + 1))
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
-    ends = [pretrain(config, tmp_path / name, log=quiet) for name in ("whole", "killed")]  # complete: only loads
+    four = jax.devices()[:4]
+    ends = [pretrain(config, tmp_path / name, devices=four, log=quiet) for name in ("whole", "killed")]  # only loads
     assert bits(ends[0].state) == bits(ends[1].state)
 
 
@@ -94,9 +94,9 @@ def test_a_run_of_eight_devices_moves_to_two_processes_of_four(
     pretrain(config, tmp_path / "whole", log=quiet)
     with monkeypatch.context() as patch:
         stop_at(patch, 9)
-        pretrain(config, tmp_path / "moved", log=quiet)
+        pretrain(config, tmp_path / "moved", devices=jax.devices()[:8], log=quiet)
     assert len(losses(tmp_path / "moved")) == STEPS // 2
-    moved = launch(written(config, tmp_path), tmp_path / "moved", processes=2)
+    moved = launch(written(config, tmp_path), tmp_path / "moved", devices=4)
     output, _ = moved.communicate(timeout=300)
     assert moved.returncode == 0, output
     assert len(losses(tmp_path / "moved")) == STEPS

@@ -14,8 +14,6 @@ import pytest
 from mmcl_jax.training.log import read_metrics
 from tests.legacy.make import sums
 
-pytestmark = pytest.mark.core
-
 
 @pytest.fixture
 def legacy(tmp_path: Path) -> Path:

@@ -15,8 +15,6 @@ from mmcl_jax.objectives.terms.nt_xent import nt_xent
 from mmcl_jax.training.mesh import by_example, make_mesh
 from tests.objectives.lcg import lcg
 
-pytestmark = pytest.mark.core
-
 IMAGES, GENES = lcg((4, 6), 21), lcg((4, 6), 22)
 EQUATION = {"denominator": "negatives", "reduction": "sum"}
 # Two eyes of most people: 16 samples of nine people, of whom some lack their genes.

@@ -18,8 +18,6 @@ from mmcl_jax.objectives.terms.taxonomy.infomax import drawn_places
 from mmcl_jax.training.mesh import make_mesh
 from tests.objectives.lcg import lcg
 
-pytestmark = pytest.mark.core
-
 CR, CC, RR = ("a", "a.local"), ("a.local", "b.local"), ("a", "b")
 
 

@@ -220,7 +220,6 @@ def test_rules_say_which_pairs_are_positives_and_which_count(name: str) -> None:
     np.testing.assert_array_equal(actual, CASES[name].masks())
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("name", SWEPT)
 def test_every_case_agrees_with_float64_in_every_execution(results: dict[str, tuple], name: str) -> None:
     both, gradients = results[name]

@@ -15,8 +15,6 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import pairs
 from tests.foreign import Foreign
 
-pytestmark = pytest.mark.core
-
 B, D = 16, 4
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(2, B, D)).astype(np.float32)

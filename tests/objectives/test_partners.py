@@ -75,7 +75,6 @@ def expected(rule: str, step: int) -> np.ndarray:
     return np.where(races.any(axis=2), races.argmax(axis=2), -1)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize(
     ("name", "devices", "tile"), [("dense", 1, None), ("gathered", 2, 5), ("gathered", 8, 3), ("ring", 8, 3)]
 )

@@ -16,8 +16,6 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import TERMS
 from tests.foreign import Foreign
 
-pytestmark = pytest.mark.core
-
 B, D = 8, 6
 RNG = np.random.default_rng(0)
 X, Y, P, Q = RNG.normal(size=(4, B, D)).astype(np.float32)

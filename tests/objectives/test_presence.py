@@ -12,8 +12,6 @@ from mmcl_jax.objectives import TERMS, Loss, Term, build_objective
 from mmcl_jax.objectives.collapse import spread
 from mmcl_jax.objectives.objective import Objective
 
-pytestmark = pytest.mark.core
-
 B, D = 12, 5
 PRESENT = np.array([1, 0, 1, 1, 0, 1, 1, 1, 0, 0, 1, 1], bool)
 NAMES = [

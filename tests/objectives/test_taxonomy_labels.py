@@ -9,8 +9,6 @@ from flax import nnx
 from mmcl_jax.objectives import Execution, pixl, supcon_dim
 from mmcl_jax.training.mesh import make_mesh
 
-pytestmark = pytest.mark.core
-
 B, L, D, CLIP, PENALTY = 8, 3, 4, 2.0, 0.1
 RNG = np.random.default_rng(3)
 X, Y = 3 * RNG.normal(size=(2, B, D))

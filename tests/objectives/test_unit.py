@@ -11,8 +11,6 @@ from mmcl_jax.objectives import TERMS
 from mmcl_jax.objectives.collapse import spread
 from mmcl_jax.objectives.unit import unit
 
-pytestmark = pytest.mark.core
-
 B, D = 6, 8
 LENGTHS = [1e-9, 8e-4, 1.0, 8e6, 1e25]  # float32 ends at 3e38: squares of the last are infinite
 FIELDS = {"prediction": "predictions", "teacher": "teacher"}

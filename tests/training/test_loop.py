@@ -129,7 +129,6 @@ def test_a_stopped_run_ends_with_the_same_bits(tiny_config, tmp_path: Path, monk
     assert bits(again.state) == bits(whole.state)
 
 
-@pytest.mark.core
 def test_a_run_moves_between_numbers_of_devices(tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config("digits_mmcl")
     pretrain(config, tmp_path / "one", devices=jax.devices()[:1], log=quiet)
@@ -191,7 +190,6 @@ def test_a_killed_process_ends_with_the_same_bits(tiny_config, tmp_path: Path) -
     assert [line["step"] for line in read_metrics(killed)] == list(range(1, steps + 1))
 
 
-@pytest.mark.core
 def test_another_experiment_in_the_workdir_is_refused(tiny_config, tmp_path: Path) -> None:
     pretrain(tiny_config("digits_simclr"), tmp_path / "run", log=quiet)
     with pytest.raises(UserError, match=r"holds another experiment: config.batch_size is 64 there and 32 here"):
@@ -203,7 +201,6 @@ def test_another_experiment_in_the_workdir_is_refused(tiny_config, tmp_path: Pat
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter.txt"]
 
 
-@pytest.mark.core
 def test_a_workdir_that_was_killed_at_birth_is_begun_again(tiny_config, tmp_path: Path) -> None:
     (tmp_path / ".run.partial").mkdir()
     (tmp_path / ".run.partial" / "config.json").write_text("{")
@@ -310,7 +307,7 @@ def test_global_batch_norm_is_an_option(tiny_config, tmp_path: Path) -> None:
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-5)
 
 
-def test_grouped_batch_norm_adds_no_collectives(tiny_config) -> None:
+def test_grouped_batch_norm_adds_no_collectives(tiny_config, eight_devices: None) -> None:
     """The collectives of the compiled step at 8 devices do not grow with the number of normalisation layers."""
 
     def collectives(group_size: int | None) -> int:

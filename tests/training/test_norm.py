@@ -18,7 +18,7 @@ pytestmark = pytest.mark.core
 def test_the_norm_is_that_of_the_whole_arrays(model: int) -> None:
     rng = np.random.default_rng(0)
     tree = {name: rng.normal(size=size).astype(np.float32) for name, size in (("a", (16, 8)), ("b", (3,)), ("c", (8,)))}
-    mesh = make_mesh(model=model)
+    mesh = make_mesh(jax.devices(), model=model)
     shardings = by_size(mesh, tree, above=4)
     found = jax.jit(lambda tree: global_norm(tree, shardings, mesh))(jax.device_put(tree, shardings))
     np.testing.assert_allclose(found, optax.global_norm(tree), rtol=1e-6)

@@ -93,7 +93,9 @@ def test_a_model_axis_divides_large_parameters_and_their_moments(tiny_config) ->
         (["pairs.tile=0"], "config.pairs.tile: 0 must be positive, or None"),
     ],
 )
-def test_bad_scaling_is_refused(overrides: list[str], sentence: str, tiny_config, tmp_path: Path) -> None:
+def test_bad_scaling_is_refused(
+    overrides: list[str], sentence: str, tiny_config, eight_devices: None, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=sentence):
         pretrain(tiny_config("digits_mmcl", *overrides), tmp_path / "run")
     assert not (tmp_path / "run").exists()

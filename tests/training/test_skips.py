@@ -97,7 +97,6 @@ def test_a_batch_that_is_not_finite_changes_only_the_step(method: str, scale: st
         assert bits(jax.device_get(state.params)) != bits(before.params)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("where", ["update", "moments"])
 def test_what_the_optimizer_makes_counts_though_loss_and_gradient_are_finite(where: str, tiny_config) -> None:
     config = tiny_config("digits_simclr")

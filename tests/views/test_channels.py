@@ -26,7 +26,6 @@ def draw(channels: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(channels).random((*shape, channels)).astype(np.float32)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_every_image_view_works_on_any_number_of_channels(channels: int) -> None:
     images = jnp.asarray(draw(channels, 4, 10, 8) * 255, jnp.uint8)

@@ -9,8 +9,6 @@ import pytest
 
 from mmcl_jax.views import VIEWS
 
-pytestmark = pytest.mark.core
-
 STEP = 1000  # of a uint16 pixel per index, so that indices are read to a hundredth
 KEYS = jax.random.split(jax.random.key(3), 24)
 PLAIN = {"jitter": 0.0, "grayscale": 0.0, "blur": 0.0}

@@ -24,6 +24,7 @@ from mmcl_jax.evaluation.heads.programs import HeadRecipe, Progress, judged, pro
 from mmcl_jax.evaluation.protocols import made
 from mmcl_jax.evaluation.protocols.finetune import Examples, FinetuneSettings, finetune
 from mmcl_jax.tasks import Class, Number, Task
+from mmcl_jax.training import mesh
 from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.state.train_state import split_model
 from mmcl_jax.views import VIEWS
@@ -129,9 +130,10 @@ def test_the_same_weights_on_one_and_on_several_devices(config, monkeypatch: pyt
         ((weights, _),), outcomes = fit_directly(config, monkeypatch, frozen=frozen, **options)
         return weights, outcomes
 
-    several, outcomes = trained()
+    with monkeypatch.context() as patch:
+        patch.setattr(mesh, "own_devices", jax.local_devices)
+        several, outcomes = trained()
     assert len(jax.tree.leaves(several)[0].sharding.device_set) == 8
-    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
     one, alone = trained()
     assert len(jax.tree.leaves(one)[0].sharding.device_set) == 1
     for a, b in zip(jax.tree.leaves(several), jax.tree.leaves(one), strict=True):

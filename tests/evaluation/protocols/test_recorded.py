@@ -85,5 +85,5 @@ def test_the_linear_probe(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", TUNED)
-def test_fine_tuning(config, kind: str) -> None:
+def test_fine_tuning(config, eight_devices: None, kind: str) -> None:
     same(tuned(config, kind), kind, 1e-4 if OLD else 1e-3)

@@ -25,8 +25,6 @@ from mmcl_jax.training.build import fit_inputs
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.train_state import split_model
 
-pytestmark = pytest.mark.core
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
