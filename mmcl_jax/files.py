@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import lzma
 import os
 import shutil
 import struct
@@ -237,10 +238,12 @@ def damage(directory: Path, *, contents: bool = True, root: Path | None = None) 
         return next(filter(None, found), None)
 
 
-# RuntimeError: a flag in a damaged archive says that a file is encrypted, or compressed in an unknown way.
+# What reading a member of a zip raises, whichever way it says that it is compressed. RuntimeError: a flag says that the
+# member is encrypted, or compressed in an unknown way.
+ZIP_FAULTS = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 _DAMAGES = (
-    ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OverflowError, RuntimeError,
-    zipfile.BadZipFile, zlib.error, struct.error,
+    ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, struct.error,
+    *(fault for fault in ZIP_FAULTS if fault is not OSError),
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +156,14 @@ def test_an_archive_of_arrays_with_any_changed_byte_is_read_or_named(tmp_path: P
             except UserError as error:
                 named += str(path) in str(error)
     assert named > len(whole)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_is_one_sentence_however_it_is_compressed(compression: int, tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    with zipfile.ZipFile(path, "w", compression) as archive, archive.open("a.npy", "w") as member:
+        np.save(member, np.random.default_rng(0).normal(size=500))
+    content = path.read_bytes()
+    path.write_bytes(content[:900] + bytes(400) + content[1300:])
+    with pytest.raises(UserError, match=r"rows\.npz is damaged"), reading(path, "prepare the store again"):
+        np.load(path)["a"]

@@ -2,7 +2,6 @@
 
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.files import ZIP_FAULTS
 from mmcl_jax.prepare.images.dicom import dicom_levels, open_dicom
 
 # Series of UK Biobank's field 20209; other series in a zip are results of the scanner's own analysis.
@@ -68,7 +68,7 @@ def _read(path: Path, max_bytes: int) -> Iterator[tuple[Any, str]]:
             for member in sorted(archive.namelist()):
                 if member.lower().endswith(".dcm"):
                     yield open_dicom(archive.read(member), f"{path}/{member}"), f"{path}/{member}"
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
+    except ZIP_FAULTS as error:
         raise UserError(f"The archive {path} cannot be read: {error}.") from error
 
 

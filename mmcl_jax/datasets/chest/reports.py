@@ -2,12 +2,12 @@
 
 import contextlib
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.files import ZIP_FAULTS
 from mmcl_jax.text import words_of
 
 LARGEST = 1_000_000  # bytes of a report; the longest of MIMIC-CXR has some 10,000
@@ -55,7 +55,7 @@ class _Zip:
         try:
             with self._archive.open(info) as file:
                 content = file.read(LARGEST + 1)
-        except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        except ZIP_FAULTS as error:
             raise UserError(f"The report {name} in {self._path} cannot be read: {words_of(error)}.") from error
         return _decoded(content, f"{name} in {self._path}")
 

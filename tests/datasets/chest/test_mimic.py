@@ -1,6 +1,7 @@
 """MIMIC-CXR: studies with their frontal images and reports, official splits, labels, and bad input."""
 
 import gzip
+import io
 import shutil
 import zipfile
 from pathlib import Path
@@ -147,6 +148,17 @@ def test_bad_reports(copied: Path) -> None:
     whole = path.read_bytes()
     middle = len(whole) // 8
     path.write_bytes(whole[:middle] + bytes(40) + whole[middle + 40 :])
+    with pytest.raises(UserError, match=r"The report files/.* in .*reports\.zip cannot be read"):
+        datasets.make("mimic_cxr", copied, [])
+    with (
+        zipfile.ZipFile(copied / "lzma.zip", "w", zipfile.ZIP_LZMA) as packed,
+        zipfile.ZipFile(io.BytesIO(whole)) as was,
+    ):
+        for name in was.namelist():
+            packed.writestr(name, was.read(name))
+    content = (copied / "lzma.zip").read_bytes()
+    middle = len(content) // 8
+    path.write_bytes(content[:middle] + bytes(400) + content[middle + 400 :])
     with pytest.raises(UserError, match=r"The report files/.* in .*reports\.zip cannot be read"):
         datasets.make("mimic_cxr", copied, [])
     path.write_bytes(whole[:-30])
