@@ -92,6 +92,7 @@ NOT_RUN = {
     "mmcl embed --run runs/eyes": "tests/export/embeddings/test_requested.py has such requests",
     "mmcl explain --run runs/contig": "tests/explain/test_losses.py explains the loss of several modalities",
     "mmcl evaluate --run runs/contig": "tests/evaluation/protocols/test_confounding.py has such runs",
+    "python -m benchmarks.sentence_maps": "needs the runs of a table; tests/benchmarks/test_sentence_maps.py runs it",
     "python -m benchmarks.similar_modalities": "needs the runs of a table; tests/benchmarks/test_similar.py runs it",
     "python -m benchmarks.explained_eyes": "trains for minutes; tests/explain/test_truth.py tests its parts",
     "mmcl similarity --run mmcl_quickstart/runs/digits_mmcl-0 --checkpoint": "tests/evaluation/similarity has epochs",

@@ -75,6 +75,7 @@ class Analysis:
       scores: all numbers.
       sides: the embeddings, the image's first.
       attended: what the alignment reads; None for a run without.
+      located: where sentences and phrases point; None without a truth.
       smoothness: of the regions; None without a grid.
       picture: the mean over the plain views of the images `[h, w, C]`; None without an image.
       weights: the mean weights of attention pooling over the regions, `[L]`; None without.
@@ -86,6 +87,7 @@ class Analysis:
     scores: Sequence[Score]
     sides: Sequence[Side]
     attended: Attended | None
+    located: Located | None
     smoothness: Smoothness | None
     picture: np.ndarray | None
     weights: np.ndarray | None
@@ -114,6 +116,7 @@ def analyse(run: Run, store: Store, settings: Analysing) -> Analysis:
     )
     keys = store.keys(settings.split, fold)
     truth: Truth | None = None
+    located: Located | None = None
     if settings.truth is not None:
         entry = run.inputs.including([pairing.image]).specs[pairing.image].of
         counts = store.read(settings.split, [entry], fold=fold)[entry].counts
@@ -146,6 +149,7 @@ def analyse(run: Run, store: Store, settings: Analysing) -> Analysis:
         scores=scores,
         sides=sides,
         attended=attended,
+        located=located,
         smoothness=smoothness(unit_length(image.local), image.grid) if image and image.local is not None else None,
         picture=picture,
         weights=image.weight.mean(axis=0) if image and image.weight is not None else None,
