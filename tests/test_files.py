@@ -165,5 +165,9 @@ def test_a_damaged_archive_is_one_sentence_however_it_is_compressed(compression:
         np.save(member, np.random.default_rng(0).normal(size=500))
     content = path.read_bytes()
     path.write_bytes(content[:900] + bytes(400) + content[1300:])
-    with pytest.raises(UserError, match=r"rows\.npz is damaged"), reading(path, "prepare the store again"):
-        np.load(path)["a"]
+    with (
+        pytest.raises(UserError, match=r"rows\.npz is damaged"),
+        reading(path, "prepare the store again"),
+        np.load(path) as opened,
+    ):
+        opened["a"]
