@@ -334,8 +334,11 @@ def test_ablation_scores_a_head_without_each_group(plant: Plant, folder: Path) -
     assert found.directory.name == "ablation-table-head"
 
 
-def test_one_device_explains_as_eight_do(plant: Plant, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_device_explains_as_eight_do(
+    plant: Plant, folder: Path, eight_devices: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = plant(without_noise)
+    assert outputs.local_mesh(8).size == 8
     many = explained(run, folder / "many", steps=16).attributions()
     monkeypatch.setattr(outputs, "local_mesh", lambda rows: make_mesh(jax.devices()[:1]))
     one = explained(run, folder / "one", steps=16).attributions()

@@ -200,7 +200,7 @@ def test_neither_devices_nor_tiles_change_anything(name: str, devices: int | Non
 @pytest.mark.parametrize("kind", ["all", "sigmoid"])
 @pytest.mark.parametrize("name", ["gathered", "ring"])
 def test_scale_and_bias_can_be_learned(name: str, kind: str) -> None:
-    mesh = make_mesh()
+    mesh = make_mesh(jax.devices())
     arguments = jax.device_put(
         (jnp.asarray(X, jnp.float32), jnp.asarray(Y, jnp.float32)), NamedSharding(mesh, PartitionSpec("data"))
     )
