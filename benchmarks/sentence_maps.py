@@ -50,18 +50,19 @@ def looked(maps: np.ndarray, inside: np.ndarray) -> Row:
     row: Row = {"sentences": len(maps), "chance": float(flat.mean())}
     for name, turned in TURNS.items():
         row[name] = float(pointing(turned(maps).reshape(flat.shape), flat).hit.mean())
-    border = np.ones(maps.shape[1:], bool)
-    border[1:-1, 1:-1] = False
-    corners = np.zeros_like(border)
-    corners[[0, 0, -1, -1], [0, -1, 0, -1]] = True
     if maps.min() < 0:
         return row | dict.fromkeys(PARTS)
     relative = maps / maps.mean(axis=(1, 2), keepdims=True)
-    row |= {
-        name: float(relative[:, part].mean()) for name, part in zip(PARTS, (corners, border, ~border), strict=False)
-    }
-    row["inside"] = float(np.mean([one[where].mean() for one, where in zip(relative, inside, strict=True)]))
-    return row
+    border = np.ones(maps.shape[1:], bool)
+    border[1:-1, 1:-1] = False
+    corners = np.ix_((0, -1), (0, -1))
+    values = (
+        np.mean([weights[corners] for weights in relative]),
+        relative[:, border].mean(),
+        relative[:, ~border].mean(),
+        np.mean([weights[where].mean() for weights, where in zip(relative, inside, strict=True)]),
+    )
+    return row | dict(zip(PARTS, map(float, values), strict=True))
 
 
 def rows_of(run: Path, truth: Path) -> list[Row]:

@@ -239,8 +239,8 @@ def _on_host(state: TrainState) -> TrainState:
 def _each() -> ocp.Context:
     """Return the settings of processes that each write a whole checkpoint, all at once, into folders of their own.
 
-    Folders are made before the background writes into them. If the background makes them, Orbax tells so under a name
-    that all processes share: a slow process then takes the folders of a fast process for its own, and fails.
+    Folders are made before the background writes into them. If the background makes them, Orbax announces them under a
+    key that all processes share: a slow process then takes the folders of a fast process for its own, and fails.
     """
     context = ocp.Context()
     context.multiprocessing.primary_host = None
